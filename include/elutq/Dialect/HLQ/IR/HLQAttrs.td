@@ -1,0 +1,92 @@
+//===- HLQAttrs.td - Attributes of the hlq dialect ---------*- tablegen -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD
+#define ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD
+
+include "elutq/Dialect/HLQ/IR/HLQBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def HLQ_Lane : I32EnumAttr<"Lane", "What one vector lane of packed planes holds", [
+    I32EnumAttrCase<"Byte", 0, "byte">,
+    I32EnumAttrCase<"Dword", 1, "dword">]> {
+  let cppNamespace = "::elutq::hlq";
+  let genSpecializedAttr = 0;
+}
+
+def HLQ_Params : I32EnumAttr<"Params", "Which parameters a group of weights stores", [
+    I32EnumAttrCase<"HLQ", 0, "hlq">,
+    I32EnumAttrCase<"Uniform", 1, "uniform">,
+    I32EnumAttrCase<"Symmetric", 2, "symmetric">]> {
+  let cppNamespace = "::elutq::hlq";
+  let genSpecializedAttr = 0;
+}
+
+def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
+  let mnemonic = "layout";
+  let summary = "How planes and parameters of a matrix are packed in memory";
+  let description = [{
+    Weights `[N, K]` become row blocks of `rows` rows; a row block is a run of groups; the last block is padded with zeros.
+    A group holds, in this order:
+
+    - for each plane `j < bits`, for each step: `rows * (lane == dword ? 4 : 1)` bytes.
+      - `byte` lanes: a step covers 8 columns; byte `r` is row `r`; its bit `t` is column `8*step + t`.
+      - `dword` lanes: a step covers 32 columns; bytes `4r .. 4r+3` are row `r`; in byte `4r + b` the low nibble holds columns
+        `32*step + 4b ..+3`, the high nibble columns `32*step + 16 + 4b ..+3`, lowest bit first.
+    - the scales, `[scalesPerGroup][rows]`, then the zeros `[rows]`, in `param_type`:
+      `hlq`: `bits` scales and a zero; `uniform`: one scale (`s_j = 2^j * s`) and a zero; `symmetric`: one scale and no zero
+      (`z = -zero_point * s`).
+
+    With `dword` lanes and groups of 16, two groups share one step (`unit` = 32 columns): the planes of both come first, then the
+    parameters of each. A row block is padded to a multiple of 64 bytes.
+  }];
+  let parameters = (ins
+    "::elutq::hlq::Lane":$lane,
+    "int64_t":$rows,
+    "int64_t":$bits,
+    "int64_t":$group_size,
+    "::elutq::hlq::Params":$params,
+    "::mlir::Type":$param_type,
+    DefaultValuedParameter<"int64_t", "0">:$zero_point);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Columns that one step (one vector of plane bytes) covers: 8 or 32.
+    int64_t getStepColumns() const;
+    /// Columns whose planes are contiguous: the group, or two groups of 16 with dword lanes.
+    int64_t getUnitColumns() const;
+    /// Bytes of one vector of plane bytes.
+    int64_t getVectorBytes() const;
+    /// Scales stored per group and row.
+    int64_t getScalesPerGroup() const;
+    /// Whether a zero is stored per group and row.
+    bool hasZero() const;
+    /// Bytes of a unit: planes and parameters.
+    int64_t getUnitBytes() const;
+    /// Bytes of a row block for `groups` groups, padded to 64.
+    int64_t getRowBlockBytes(int64_t groups) const;
+  }];
+}
+
+def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
+  let mnemonic = "kernel";
+  let summary = "The algorithm and tiles chosen for one product";
+  let description = [{
+    Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512vbmi`, `avx512bw`, `avx2`,
+    `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut`, `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
+    row blocks of one parallel task.
+  }];
+  let parameters = (ins
+    "::mlir::StringAttr":$isa,
+    "::mlir::StringAttr":$algorithm,
+    "int64_t":$m_tile,
+    "int64_t":$n_tile);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+#endif // ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD

@@ -1,0 +1,268 @@
+//===- HLQOps.td - Operations of the hlq dialect -----------*- tablegen -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_DIALECT_HLQ_IR_HLQOPS_TD
+#define ELUTQ_DIALECT_HLQ_IR_HLQOPS_TD
+
+include "elutq/Dialect/HLQ/IR/HLQAttrs.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
+
+class HLQ_Op<string mnemonic, list<Trait> traits = []> : Op<HLQ_Dialect, mnemonic, traits>;
+
+/// A destination-style operation on tensors or memrefs: reads `ins`, overwrites `outs`.
+class HLQ_DestinationOp<string mnemonic, list<Trait> traits = []> : HLQ_Op<mnemonic, !listconcat(traits, [
+    DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>])> {
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let hasVerifier = 1;
+  code destinationDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }
+  }];
+  let extraClassDeclaration = destinationDeclaration;
+}
+
+//===----------------------------------------------------------------------===//
+// Logical planes
+//===----------------------------------------------------------------------===//
+
+def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
+  let summary = "Multiply activations by an HLQ matrix, transposed";
+  let description = [{
+    `init[m, n] = sum over k of input[m, k] * w[n, k]` with `w` in HLQ form (see the dialect). Overwrites `init`.
+
+    | operand  | shape                  | type        | meaning                                                      |
+    |----------|------------------------|-------------|--------------------------------------------------------------|
+    | `input`  | `[M, K]`               | f32         | activations                                                  |
+    | `planes` | `[bits, N, G*g/8]`     | i8          | bit `t` of byte `i` is column `8*i + t`; columns from `K` on are 0 |
+    | `scales` | `[N, G, bits or 1]`    | f16 or f32  | one scale per plane, or one (`s_j = 2^j * s`)                |
+    | `zeros`  | `[N, G]` (optional)    | as `scales` | absent: `z = -zero_point * s`, with one scale only           |
+    | `init`   | `[M, N]`               | f32         | result                                                       |
+
+    with `g = group_size` and `G = ceil(K / g)`.
+
+    Constraints:
+    - (C1) `bits` (dim 0 of `planes`) is 1 to 4.
+    - (C2) `group_size` is 16, 32, 64, 128, 256, or at least `K` and a multiple of 32 (one group per row).
+    - (C3) `planes` has `G * g / 8` bytes per row and plane.
+    - (C4) `scales` is `[N, G, bits]` or `[N, G, 1]`.
+    - (C5) `zeros` is `[N, G]` with the element type of `scales`; absent only with one scale per group and `zero_point`.
+    - (C6) `init` is `[M, N]`; tensor form has one result of its type, memref form none.
+
+    ```mlir
+    %y = hlq.linear ins(%x, %planes, %scales, %zeros : tensor<4x128xf32>, tensor<2x64x16xi8>, tensor<64x4x2xf16>, tensor<64x4xf16>)
+                    outs(%init : tensor<4x64xf32>) {group_size = 32 : i64} -> tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, AnyShaped:$planes, AnyShaped:$scales, Optional<AnyShaped>:$zeros,
+                       AnyShaped:$init,
+                       I64Attr:$group_size, OptionalAttr<I64Attr>:$zero_point);
+  let assemblyFormat = [{
+    `ins` `(` $input `,` $planes `,` $scales (`,` $zeros^)? `:` type($input) `,` type($planes) `,` type($scales) (`,` type($zeros)^)? `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = destinationDeclaration # [{
+    int64_t getBits() { return ::llvm::cast<::mlir::ShapedType>(getPlanes().getType()).getDimSize(0); }
+    int64_t getNumGroups() { return ::llvm::cast<::mlir::ShapedType>(getScales().getType()).getDimSize(1); }
+  }];
+}
+
+def HLQ_GatherOp : HLQ_DestinationOp<"gather"> {
+  let summary = "Take rows of an HLQ matrix by index, as floats";
+  let description = [{
+    `init[m, k] = w[indices[m], k]` with `w` in HLQ form, operands as in `hlq.linear`. An index outside `[0, N)` is undefined.
+
+    Constraints: (C1) to (C5) of `hlq.linear`; (C6) `indices` is `[M]` of i64 and `init` is `[M, K]` of f32.
+
+    ```mlir
+    %e = hlq.gather ins(%ids, %planes, %scales, %zeros : tensor<4xi64>, tensor<4x64x16xi8>, tensor<64x4x4xf16>, tensor<64x4xf16>)
+                    outs(%init : tensor<4x128xf32>) {group_size = 32 : i64} -> tensor<4x128xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$indices, AnyShaped:$planes, AnyShaped:$scales, Optional<AnyShaped>:$zeros,
+                       AnyShaped:$init,
+                       I64Attr:$group_size, OptionalAttr<I64Attr>:$zero_point);
+  let assemblyFormat = [{
+    `ins` `(` $indices `,` $planes `,` $scales (`,` $zeros^)? `:` type($indices) `,` type($planes) `,` type($scales) (`,` type($zeros)^)? `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def HLQ_PackOp : HLQ_Op<"pack", [Pure]> {
+  let summary = "Pack logical planes and parameters into a memory layout";
+  let description = [{
+    `result[nb, :]` is row block `nb` of the matrix in `layout` (see `#hlq.layout`), `NB = ceil(N / rows)`.
+    `hlq-pack-weights` evaluates it where the operands are constants.
+
+    Constraints: (C1) operands as in `hlq.linear` (C1) to (C5), in agreement with `layout`; (C2) the result is
+    `[NB, layout.getRowBlockBytes(G)]` of i8.
+
+    ```mlir
+    %p = hlq.pack %planes, %scales, %zeros {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>}
+       : (tensor<2x64x16xi8>, tensor<64x4x2xf16>, tensor<64x4xf16>) -> tensor<4x1408xi8>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$planes, AnyRankedTensor:$scales, Optional<AnyRankedTensor>:$zeros,
+                       HLQ_LayoutAttr:$layout);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$planes `,` $scales (`,` $zeros^)? attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Packed weights
+//===----------------------------------------------------------------------===//
+
+def HLQ_BuildLutOp : HLQ_DestinationOp<"build_lut", [
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+                                                "getResultTilePosition"]>]> {
+  let summary = "Tabulate the 16 sums of each four activations, in 8 bits";
+  let description = [{
+    For the four activations `x[0..3] = input[m, 4c .. 4c+3]` (columns from `K` on count as 0) and `i` in `[0, 16)`:
+
+    ```
+    t(m, c, i)    = sum over q < 4 of (bit q of i ? +x[q] : -x[q]) / 2
+    scale(m, u)   = max over the columns of table group u of |t| / 127        (table group: `table_group` columns)
+    table(m, c, i) = round_half_even(t(m, c, i) / scale) (+ 128, as an unsigned byte, for byte lanes)
+    sum(m, u)     = sum over the columns of table group u of x
+    ```
+
+    Centring (`b - 1/2` in place of `b`) halves the range; the half is given back by `sum`. |error| of a look-up is at most `scale / 2`.
+    A group of zeros has scale 0 and zero (128 for byte lanes) entries. The division is a multiplication with `1 / scale`.
+
+    | operand  | shape                      | type | meaning                                                             |
+    |----------|----------------------------|------|---------------------------------------------------------------------|
+    | `input`  | `[M, K]`                   | f32  | activations                                                         |
+    | `tables` | `[MB, C, m_tile, 64]`      | i8   | row `m = mb*m_tile + i`; chunk `c` of 16 columns = 4 tables of 16 bytes |
+    | `scales` | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
+    | `sums`   | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
+
+    with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on hold zeros.
+
+    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`.
+
+    ```mlir
+    %t:3 = hlq.build_lut ins(%x : tensor<4x128xf32>)
+             outs(%t0, %s0, %u0 : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>) {table_group = 32 : i64, lane = 1 : i32}
+             -> tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, Variadic<AnyShaped>:$inits, I64Attr:$table_group, HLQ_Lane:$lane);
+  let assemblyFormat = [{
+    `ins` `(` $input `:` type($input) `)` `outs` `(` $inits `:` type($inits) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitsMutable(); }
+  }];
+}
+
+def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+                                                "getResultTilePosition"]>]> {
+  let summary = "Multiply tabulated activations by a packed HLQ matrix, transposed";
+  let description = [{
+    With `acc(m, n, j, u)` the exact integer sum of the table entries (less 128 each for byte lanes) that plane `j` of row `n`
+    selects in table group `u`, and `G` weight groups of one or more whole table groups each:
+
+    ```
+    p(j, G)    = fold over u in G of fma(scale(m, u), float(acc(m, n, j, u)), p),   p starts at 0
+    params hlq:      y = fma(s[n, G, j], p(j, G), y) for j = 0 .. bits-1 in turn
+    params uniform, symmetric: acc(m, n, u) = sum over j of 2^j acc(m, n, j, u), one p and one fma per group
+    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   zc = z + (sum over j of s_j) / 2
+    init[m, n] = y,  groups in ascending order, y starts at 0
+    ```
+
+    This order is the contract: every lowering gives the same bits, whatever the tiles, the chunk or the number of threads.
+
+    | operand  | shape                 | type | meaning                                     |
+    |----------|-----------------------|------|---------------------------------------------|
+    | `tables`, `scales`, `sums` | see `hlq.build_lut` |      | tabulated activations         |
+    | `packed` | `[NB, block bytes]`   | i8   | row blocks in `layout`                      |
+    | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
+
+    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide weight groups:
+    `group_size % table_group == 0`, `U = G * group_size / table_group`; (C3) shapes as above; (C4) `table_group <= 1024`, so that 16-bit sums hold.
+
+    ```mlir
+    %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<4x1408xi8>)
+           outs(%init : tensor<4x64xf32>)
+           {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>,
+            kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 4, n_tile = 4>, table_group = 32 : i64} -> tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$tables, AnyShaped:$scales, AnyShaped:$sums, AnyShaped:$packed,
+                       AnyShaped:$init,
+                       HLQ_LayoutAttr:$layout, HLQ_KernelAttr:$kernel, I64Attr:$table_group);
+  let assemblyFormat = [{
+    `ins` `(` $tables `,` $scales `,` $sums `,` $packed `:` type($tables) `,` type($scales) `,` type($sums) `,` type($packed) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
+  let summary = "Take rows of a packed HLQ matrix by index, as floats";
+  let description = [{
+    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma, read from the layout that `hlq.lut_matmul` reads: a tied embedding
+    and head share one copy.
+
+    Constraints: (C1) `packed` is `[NB, layout.getRowBlockBytes(G)]`; (C2) `indices` is `[M]` of i64, `init` is `[M, K]` of f32 with `K <= G * group_size`.
+
+    ```mlir
+    %e = hlq.packed_gather ins(%ids, %p : tensor<4xi64>, tensor<4x1408xi8>) outs(%init : tensor<4x128xf32>)
+           {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>} -> tensor<4x128xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$indices, AnyShaped:$packed, AnyShaped:$init, HLQ_LayoutAttr:$layout);
+  let assemblyFormat = [{
+    `ins` `(` $indices `,` $packed `:` type($indices) `,` type($packed) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+def HLQ_LookupOp : HLQ_Op<"lookup", [Pure, AllTypesMatch<["indices", "result"]>]> {
+  let summary = "Look up each index in a 16- or 64-entry byte table";
+  let description = [{
+    `result[i] = table[indices[i]]` for every lane `i`. An index outside the table gives an unspecified byte.
+
+    Constraints: (C1) `table` has 16 or 64 bytes, `indices` 16, 32 or 64 lanes; (C2) a 64-byte table is indexed by 64 lanes.
+
+    ```mlir
+    %r = hlq.lookup %table[%idx] : vector<16xi8>, vector<32xi8>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[16, 64], [I8]>:$table, VectorOfLengthAndType<[16, 32, 64], [I8]>:$indices);
+  let results = (outs VectorOfLengthAndType<[16, 32, 64], [I8]>:$result);
+  let assemblyFormat = "$table `[` $indices `]` attr-dict `:` type($table) `,` type($indices)";
+  let hasVerifier = 1;
+}
+
+def HLQ_AccumulateOp : HLQ_Op<"accumulate", [Pure, AllTypesMatch<["acc", "result"]>]> {
+  let summary = "Add each four neighbouring signed bytes to a 32-bit lane";
+  let description = [{
+    `result[i] = acc[i] + bytes[4i] + bytes[4i+1] + bytes[4i+2] + bytes[4i+3]`, bytes sign-extended, wrapping.
+    It is one `vpdpbusd` (or `sdot`) with a vector of ones.
+
+    Constraints: (C1) `bytes` has four times the lanes of `acc`.
+
+    ```mlir
+    %r = hlq.accumulate %acc, %bytes : vector<16xi32>, vector<64xi8>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$bytes);
+  let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
+  let assemblyFormat = "$acc `,` $bytes attr-dict `:` type($acc) `,` type($bytes)";
+  let hasVerifier = 1;
+}
+
+#endif // ELUTQ_DIALECT_HLQ_IR_HLQOPS_TD
