@@ -1,0 +1,11 @@
+# The one place that names the ONNX release: the C++ library and the Python package that scripts/setup installs.
+set(ELUTQ_ONNX_VERSION 1.23.2)
+find_package(Protobuf REQUIRED)
+find_package(ONNX REQUIRED CONFIG HINTS ${ELUTQ_DEPS_DIR}/onnx)
+if(NOT ONNX_VERSION VERSION_EQUAL ELUTQ_ONNX_VERSION)
+  message(FATAL_ERROR "ELUTQ builds against ONNX ${ELUTQ_ONNX_VERSION}, but ${ONNX_VERSION} was found in ${ONNX_DIR}")
+endif()
+find_program(ELUTQ_PYTHON NAMES python3 HINTS ${ELUTQ_DEPS_DIR}/venv/bin NO_DEFAULT_PATH)
+if(NOT ELUTQ_PYTHON)
+  message(FATAL_ERROR "no Python environment in ${ELUTQ_DEPS_DIR}/venv; scripts/setup makes it")
+endif()
