@@ -1,0 +1,155 @@
+//===- Solver.cpp - Fit HLQ parameters to float weights -------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Quantize/Solver.h"
+#include "GroupFit.h"
+#include "Parallel.h"
+#include "elutq/Quantize/Float16.h"
+
+#include <cstring>
+#include <mutex>
+
+using namespace elutq::quantize;
+
+static float readWeight(const MatrixView &view, int64_t index) {
+  switch (view.type) {
+  case DataType::F32:
+    return static_cast<const float *>(view.data)[index];
+  case DataType::F16:
+    return halfToFloat(static_cast<const uint16_t *>(view.data)[index]);
+  case DataType::BF16:
+    return bfloatToFloat(static_cast<const uint16_t *>(view.data)[index]);
+  }
+  return 0;
+}
+
+/// Copies `rows` rows from `firstRow` on, `cols` columns from `firstCol` on, to `out`, `stride` apart. Runs along the
+/// dimension that is contiguous in memory, as a transposed matrix may well be larger than the cache.
+static void readTile(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols, float *out,
+                     int64_t stride) {
+  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
+  if (view.colStride == 1 && view.type == DataType::F32) {
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(out + r * stride, static_cast<const float *>(view.data) + origin + r * view.rowStride,
+                  cols * sizeof(float));
+  } else if (view.rowStride < view.colStride) {
+    for (int64_t c = 0; c < cols; ++c)
+      for (int64_t r = 0; r < rows; ++r)
+        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
+  } else {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < cols; ++c)
+        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
+  }
+}
+
+/// Bit `t` of the result is bit `plane` of code `t`.
+static uint8_t gatherPlane(const uint8_t *codes, int plane) {
+  unsigned byte = 0;
+  for (int t = 0; t < 8; ++t)
+    byte |= (codes[t] >> plane & 1u) << t;
+  return static_cast<uint8_t>(byte);
+}
+
+namespace {
+/// One call of `fitHLQ`: where the results go and how rows are cut into blocks.
+struct Fit {
+  const MatrixView &view;
+  const FitOptions &options;
+  uint8_t *planes;
+  uint16_t *scales;
+  uint16_t *zeros;
+  int64_t groups = numGroups(view.cols, options.groupSize);
+  int64_t rowBytes = groups * options.groupSize / 8;
+  // A block's tile of one group stays in the second-level cache.
+  int64_t blockRows = std::clamp<int64_t>(65536 / options.groupSize, 1, 64);
+
+  FitReport runBlock(int64_t block) const {
+    FitReport report;
+    int bits = static_cast<int>(options.bits);
+    int64_t firstRow = block * blockRows, rows = std::min(blockRows, view.rows - firstRow);
+    GroupFit fit(bits, options.groupSize);
+    std::vector<float> tile(rows * options.groupSize);
+    std::vector<uint8_t> codes(options.groupSize);
+    for (int64_t group = 0; group < groups; ++group) {
+      int64_t firstCol = group * options.groupSize, cols = std::min(options.groupSize, view.cols - firstCol);
+      readTile(view, firstRow, rows, firstCol, cols, tile.data(), options.groupSize);
+      for (int64_t r = 0; r < rows; ++r) {
+        int64_t row = firstRow + r, index = row * groups + group;
+        std::memcpy(fit.weights(), tile.data() + r * options.groupSize, cols * sizeof(float));
+        if (!fit.fit(cols, options.maxIterations)) {
+          report.error = "weights of row " + std::to_string(row) + ", columns " + std::to_string(firstCol) + " to " +
+                         std::to_string(firstCol + cols - 1) + " hold a value that is not a finite number below 1e15";
+          return report;
+        }
+        std::copy(fit.theta, fit.theta + bits, scales + index * bits);
+        zeros[index] = fit.theta[bits];
+        std::copy(fit.codes(), fit.codes() + cols, codes.begin());
+        std::fill(codes.begin() + cols, codes.end(), 0);
+        for (int j = 0; j < bits; ++j) {
+          uint8_t *out = planes + (j * view.rows + row) * rowBytes + firstCol / 8;
+          for (int64_t i = 0; i < options.groupSize; i += 8)
+            out[i / 8] = gatherPlane(codes.data() + i, j);
+        }
+        report.squaredError += fit.squaredError;
+        report.uniformError += fit.uniformError;
+        report.squaredNorm += fit.squaredNorm;
+        report.clampedGroups += fit.clamped;
+      }
+    }
+    return report;
+  }
+};
+} // namespace
+
+FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes,
+                                  uint16_t *scales, uint16_t *zeros) {
+  FitReport total;
+  if (options.bits < 1 || options.bits > kMaxBits)
+    total.error = "expected 1 to 4 bits, but got " + std::to_string(options.bits);
+  else if (options.groupSize <= 0 || options.groupSize % 8 != 0)
+    total.error = "expected the group size to be a positive multiple of 8, but got " + std::to_string(options.groupSize);
+  else if (weights.rows < 0 || weights.cols < 0)
+    total.error = "expected a matrix, but got negative dimensions";
+  if (!total.error.empty() || weights.rows == 0 || weights.cols == 0)
+    return total;
+
+  Fit fit{weights, options, planes, scales, zeros};
+  int64_t blocks = (weights.rows + fit.blockRows - 1) / fit.blockRows;
+  std::vector<FitReport> reports(blocks);
+  std::mutex mutex;
+  int64_t done = 0;
+  forEachBlock(blocks, options.threads, [&](int64_t block) {
+    reports[block] = fit.runBlock(block);
+    if (!options.progress)
+      return;
+    std::lock_guard<std::mutex> lock(mutex);
+    done = std::min(done + fit.blockRows, weights.rows);
+    options.progress(done, weights.rows);
+  });
+  // In the order of the rows, so that sums and the first error do not depend on the threads.
+  for (const FitReport &report : reports) {
+    if (!report.error.empty()) {
+      total.error = report.error;
+      break;
+    }
+    total.squaredError += report.squaredError;
+    total.uniformError += report.uniformError;
+    total.squaredNorm += report.squaredNorm;
+    total.clampedGroups += report.clampedGroups;
+  }
+  return total;
+}
+
+std::vector<double> elutq::quantize::traceGroupFit(const float *weights, int64_t count, int64_t bits,
+                                                   int64_t maxIterations) {
+  std::vector<double> trace;
+  GroupFit fit(static_cast<int>(bits), count);
+  std::copy(weights, weights + count, fit.weights());
+  fit.fit(count, maxIterations, &trace);
+  return trace;
+}
