@@ -54,6 +54,7 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
     "::mlir::Type":$param_type,
     DefaultValuedParameter<"int64_t", "0">:$zero_point);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genMnemonicAlias = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Columns that one step (one vector of plane bytes) covers: 8 or 32.
@@ -87,6 +88,7 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
     "int64_t":$m_tile,
     "int64_t":$n_tile);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genMnemonicAlias = 1;
 }
 
 #endif // ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD

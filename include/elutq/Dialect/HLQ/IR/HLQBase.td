@@ -31,7 +31,7 @@ def HLQ_Dialect : Dialect {
     Source of the format: ELUTQ, arXiv 2510.19482.
   }];
   let useDefaultAttributePrinterParser = 1;
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 #endif // ELUTQ_DIALECT_HLQ_IR_HLQBASE_TD

@@ -20,7 +20,7 @@ class HLQ_Op<string mnemonic, list<Trait> traits = []> : Op<HLQ_Dialect, mnemoni
 class HLQ_DestinationOp<string mnemonic, list<Trait> traits = []> : HLQ_Op<mnemonic, !listconcat(traits, [
     DestinationStyleOpInterface,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>])> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>])> {
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let hasVerifier = 1;
   code destinationDeclaration = [{
@@ -106,7 +106,7 @@ def HLQ_PackOp : HLQ_Op<"pack", [Pure]> {
 
     ```mlir
     %p = hlq.pack %planes, %scales, %zeros {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>}
-       : (tensor<2x64x16xi8>, tensor<64x4x2xf16>, tensor<64x4xf16>) -> tensor<4x1408xi8>
+       : (tensor<2x64x16xi8>, tensor<64x4x2xf16>, tensor<64x4xf16>) -> tensor<4x896xi8>
     ```
   }];
   let arguments = (ins AnyRankedTensor:$planes, AnyRankedTensor:$scales, Optional<AnyRankedTensor>:$zeros,
@@ -188,10 +188,10 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
     | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
 
     Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide weight groups:
-    `group_size % table_group == 0`, `U = G * group_size / table_group`; (C3) shapes as above; (C4) `table_group <= 1024`, so that 16-bit sums hold.
+    `group_size % table_group == 0`, `U = G * group_size / table_group`, and `G` is even with dword lanes and groups of 16; (C3) shapes as above; (C4) `table_group <= 1024`, so that 16-bit sums hold.
 
     ```mlir
-    %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<4x1408xi8>)
+    %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<4x896xi8>)
            outs(%init : tensor<4x64xf32>)
            {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>,
             kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 4, n_tile = 4>, table_group = 32 : i64} -> tensor<4x64xf32>
@@ -215,7 +215,7 @@ def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
     Constraints: (C1) `packed` is `[NB, layout.getRowBlockBytes(G)]`; (C2) `indices` is `[M]` of i64, `init` is `[M, K]` of f32 with `K <= G * group_size`.
 
     ```mlir
-    %e = hlq.packed_gather ins(%ids, %p : tensor<4xi64>, tensor<4x1408xi8>) outs(%init : tensor<4x128xf32>)
+    %e = hlq.packed_gather ins(%ids, %p : tensor<4xi64>, tensor<4x896xi8>) outs(%init : tensor<4x128xf32>)
            {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>} -> tensor<4x128xf32>
     ```
   }];

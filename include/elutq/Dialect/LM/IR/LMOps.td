@@ -25,13 +25,13 @@ def LM_Dialect : Dialect {
     A cache is a tensor `[heads, capacity, head_size]`; the token at absolute position `p` lives in slot `p mod capacity`. With a sliding
     window, `capacity` may be smaller than the context (a ring).
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 
 class LM_DestinationOp<string mnemonic, list<Trait> traits = []> : Op<LM_Dialect, mnemonic, !listconcat(traits, [
     DestinationStyleOpInterface,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>])> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>])> {
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let hasVerifier = 1;
   code destinationDeclaration = [{

@@ -1,0 +1,28 @@
+//===- HLQ.h - The hlq dialect ----------------------------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_DIALECT_HLQ_IR_HLQ_H
+#define ELUTQ_DIALECT_HLQ_IR_HLQ_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/TilingInterface.h"
+
+#include "elutq/Dialect/HLQ/IR/HLQOpsDialect.h.inc"
+#include "elutq/Dialect/HLQ/IR/HLQOpsEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "elutq/Dialect/HLQ/IR/HLQOpsAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "elutq/Dialect/HLQ/IR/HLQOps.h.inc"
+
+#endif // ELUTQ_DIALECT_HLQ_IR_HLQ_H

@@ -1,0 +1,31 @@
+//===- InitAll.h - Everything the tools register ----------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_INITALL_H
+#define ELUTQ_INITALL_H
+
+#include "elutq/Dialect/HLQ/IR/HLQ.h"
+#include "elutq/Dialect/HLQ/Transforms/BufferizableOpInterfaceImpl.h"
+#include "elutq/Dialect/LM/IR/LM.h"
+#include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/IR/DialectRegistry.h"
+
+namespace elutq {
+
+/// This project's dialects and their interface implementations.
+inline void registerAllDialects(mlir::DialectRegistry &registry) {
+  registry.insert<hlq::HLQDialect, lm::LMDialect>();
+  hlq::registerBufferizableOpInterfaceExternalModels(registry);
+  lm::registerBufferizableOpInterfaceExternalModels(registry);
+}
+
+/// This project's passes: one line per Passes.td.
+inline void registerAllPasses() {}
+
+} // namespace elutq
+
+#endif // ELUTQ_INITALL_H

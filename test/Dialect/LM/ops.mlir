@@ -1,0 +1,35 @@
+// RUN: elutq-opt %s | elutq-opt | FileCheck %s
+// RUN: elutq-opt %s -mlir-print-op-generic | elutq-opt | FileCheck %s
+
+// CHECK-LABEL: func.func @gather(
+// CHECK:         lm.gather ins(%{{.+}}, %{{.+}} : tensor<4xi64>, tensor<100x64xf32>) outs(%{{.+}} : tensor<4x64xf32>) -> tensor<4x64xf32>
+func.func @gather(%ids: tensor<4xi64>, %table: tensor<100x64xf32>, %init: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %e = lm.gather ins(%ids, %table : tensor<4xi64>, tensor<100x64xf32>) outs(%init : tensor<4x64xf32>) -> tensor<4x64xf32>
+  return %e : tensor<4x64xf32>
+}
+
+// CHECK-LABEL: func.func @cache_append(
+// CHECK:         lm.cache_append ins(%{{.+}}, %{{.+}}, %{{.+}} : tensor<8x1x64xf32>) outs(%{{.+}} : tensor<1x512x64xf16>) -> tensor<1x512x64xf16>
+func.func @cache_append(%k: tensor<8x1x64xf32>, %position: index, %count: index, %cache: tensor<1x512x64xf16>) -> tensor<1x512x64xf16> {
+  %c = lm.cache_append ins(%k, %position, %count : tensor<8x1x64xf32>) outs(%cache : tensor<1x512x64xf16>) -> tensor<1x512x64xf16>
+  return %c : tensor<1x512x64xf16>
+}
+
+// CHECK-LABEL: func.func @attention(
+// CHECK:         lm.attention ins({{.*}} : tensor<8x4x64xf32>, tensor<1x544x64xf16>, tensor<1x544x64xf16>) outs({{.*}}) {scale = 1.250000e-01 : f32, window = 512 : i64}
+func.func @attention(%q: tensor<8x4x64xf32>, %k: tensor<1x544x64xf16>, %v: tensor<1x544x64xf16>, %position: index,
+                     %init: tensor<8x4x64xf32>) -> tensor<8x4x64xf32> {
+  %o = lm.attention ins(%q, %k, %v, %position : tensor<8x4x64xf32>, tensor<1x544x64xf16>, tensor<1x544x64xf16>)
+         outs(%init : tensor<8x4x64xf32>) {scale = 1.250000e-01 : f32, window = 512 : i64} -> tensor<8x4x64xf32>
+  return %o : tensor<8x4x64xf32>
+}
+
+// The memref form has no results.
+// CHECK-LABEL: func.func @memrefs(
+// CHECK:         lm.attention ins({{.*}} : memref<8x4x64xf32>, memref<1x544x64xf32>, memref<1x544x64xf32>) outs(%{{.+}} : memref<8x4x64xf32>) {block = 32 : i64, scale = 1.000000e+00 : f32, softcap = 3.000000e+01 : f32}
+// CHECK-NEXT:    return
+func.func @memrefs(%q: memref<8x4x64xf32>, %k: memref<1x544x64xf32>, %v: memref<1x544x64xf32>, %position: index, %init: memref<8x4x64xf32>) {
+  lm.attention ins(%q, %k, %v, %position : memref<8x4x64xf32>, memref<1x544x64xf32>, memref<1x544x64xf32>)
+    outs(%init : memref<8x4x64xf32>) {scale = 1.0 : f32, softcap = 30.0 : f32, block = 32 : i64}
+  return
+}
