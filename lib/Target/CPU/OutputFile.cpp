@@ -1,0 +1,146 @@
+//===- OutputFile.cpp - A file that appears whole or not at all -----------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Target/CPU/OutputFile.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Errno.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace llvm;
+using namespace elutq::cpu;
+
+static constexpr size_t kBufferBytes = 1 << 20;
+
+std::string elutq::cpu::temporaryNameFor(StringRef path) {
+  std::string name = path.str() + ".tmp" + utohexstr(sys::Process::GetRandomNumber()) + utostr(::getpid());
+  sys::RemoveFileOnSignal(name);
+  return name;
+}
+
+static Error fileError(StringRef path, int error) {
+  return createStringError("cannot write '%s': %s", path.str().c_str(), sys::StrError(error).c_str());
+}
+
+OutputFile::OutputFile(std::string path, std::string temporary, int descriptor, uint64_t position)
+    : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor), position(position) {
+  buffer.reserve(kBufferBytes);
+}
+
+OutputFile::OutputFile(OutputFile &&other)
+    : path(std::move(other.path)), temporary(std::move(other.temporary)), descriptor(other.descriptor),
+      position(other.position), buffer(std::move(other.buffer)) {
+  other.descriptor = -1;
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor < 0)
+    return;
+  ::close(descriptor);
+  sys::fs::remove(temporary);
+  sys::DontRemoveFileOnSignal(temporary);
+}
+
+Expected<OutputFile> OutputFile::create(StringRef path, bool executable) {
+  struct stat status;
+  if (::stat(path.str().c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+    return fileError(path, EISDIR);
+  std::string temporary = temporaryNameFor(path);
+  int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, executable ? 0777 : 0666);
+  if (descriptor < 0) {
+    int error = errno;
+    sys::DontRemoveFileOnSignal(temporary);
+    return fileError(path, error);
+  }
+  return OutputFile(path.str(), temporary, descriptor, 0);
+}
+
+Expected<OutputFile> OutputFile::adopt(StringRef existing, StringRef path) {
+  int descriptor = ::open(existing.str().c_str(), O_RDWR | O_CLOEXEC);
+  struct stat status;
+  if (descriptor < 0 || ::fstat(descriptor, &status) != 0) {
+    int error = errno;
+    if (descriptor >= 0)
+      ::close(descriptor);
+    return fileError(existing, error);
+  }
+  return OutputFile(path.str(), existing.str(), descriptor, static_cast<uint64_t>(status.st_size));
+}
+
+Error OutputFile::failure(int error) const { return fileError(path, error); }
+
+Error OutputFile::writeRaw(ArrayRef<char> bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    ssize_t count = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    // A short count is no error in itself; the next call says why, and no progress at all is a full disk.
+    if (count <= 0)
+      return failure(count < 0 ? errno : ENOSPC);
+    bytes = bytes.drop_front(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+  return Error::success();
+}
+
+Error OutputFile::flush() {
+  Error error = writeRaw(buffer, position - buffer.size());
+  buffer.clear();
+  return error;
+}
+
+Error OutputFile::write(ArrayRef<char> bytes) {
+  while (!bytes.empty()) {
+    if (buffer.size() == kBufferBytes)
+      if (Error error = flush())
+        return error;
+    size_t count = std::min(bytes.size(), kBufferBytes - buffer.size());
+    buffer.append(bytes.begin(), bytes.begin() + count);
+    position += count;
+    bytes = bytes.drop_front(count);
+  }
+  return Error::success();
+}
+
+Error OutputFile::writeZeros(uint64_t count) {
+  static constexpr char zeros[4096] = {};
+  for (; count > 0; count -= std::min<uint64_t>(count, sizeof zeros))
+    if (Error error = write(ArrayRef(zeros, std::min<uint64_t>(count, sizeof zeros))))
+      return error;
+  return Error::success();
+}
+
+Error OutputFile::writeAt(uint64_t offset, ArrayRef<char> bytes) {
+  if (Error error = flush())
+    return error;
+  return writeRaw(bytes, offset);
+}
+
+Error OutputFile::commit() {
+  if (Error error = flush())
+    return error;
+  int closed = ::close(descriptor);
+  int error = errno;
+  descriptor = -1;
+  std::error_code renamed;
+  if (closed == 0)
+    renamed = sys::fs::rename(temporary, path);
+  if (closed != 0 || renamed) {
+    sys::fs::remove(temporary);
+    sys::DontRemoveFileOnSignal(temporary);
+    return failure(closed != 0 ? error : renamed.value());
+  }
+  sys::DontRemoveFileOnSignal(temporary);
+  return Error::success();
+}

@@ -1,0 +1,93 @@
+//===- OutputFileTest.cpp - Tests of whole-or-nothing files ---------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Target/CPU/OutputFile.h"
+#include "TestSupport.h"
+
+#include <csignal>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+using namespace elutq::cpu;
+
+TEST(OutputFileTest, AppearsAtCommit) {
+  TemporaryDirectory dir;
+  auto file = OutputFile::create(dir.path("out"), /*executable=*/true);
+  ASSERT_TRUE(static_cast<bool>(file));
+  std::string large(3 << 20, 'x'); // several buffers
+  EXPECT_FALSE(file->write(large));
+  EXPECT_FALSE(file->padTo(4096));
+  EXPECT_FALSE(file->write({'e', 'n', 'd'}));
+  EXPECT_FALSE(file->writeAt(1, {'y'}));
+  EXPECT_FALSE(dir.exists("out"));
+  EXPECT_FALSE(file->commit());
+  std::string content = dir.read("out");
+  large[1] = 'y';
+  EXPECT_EQ(content, large + "end");
+  EXPECT_EQ(dir.files(), 1);
+  struct stat status;
+  ASSERT_EQ(stat(dir.path("out").c_str(), &status), 0);
+  EXPECT_TRUE(status.st_mode & S_IXUSR);
+}
+
+TEST(OutputFileTest, LeavesNothingWithoutCommit) {
+  TemporaryDirectory dir;
+  dir.write("out", "old");
+  {
+    auto file = OutputFile::create(dir.path("out"));
+    ASSERT_TRUE(static_cast<bool>(file));
+    EXPECT_FALSE(file->write({'n', 'e', 'w'}));
+  }
+  EXPECT_EQ(dir.read("out"), "old");
+  EXPECT_EQ(dir.files(), 1);
+}
+
+TEST(OutputFileTest, AdoptedFileIsAppendedTo) {
+  TemporaryDirectory dir;
+  dir.write("part", "begin");
+  auto file = OutputFile::adopt(dir.path("part"), dir.path("out"));
+  ASSERT_TRUE(static_cast<bool>(file));
+  EXPECT_EQ(file->size(), 5u);
+  EXPECT_FALSE(file->padTo(8));
+  EXPECT_FALSE(file->write({'!'}));
+  EXPECT_FALSE(file->commit());
+  EXPECT_EQ(dir.read("out"), std::string("begin\0\0\0!", 9));
+  EXPECT_EQ(dir.files(), 1);
+}
+
+TEST(OutputFileTest, ErrorsNameTheFile) {
+  TemporaryDirectory dir;
+  auto missing = OutputFile::create(dir.path("no/out"));
+  ASSERT_FALSE(static_cast<bool>(missing));
+  EXPECT_EQ(llvm::toString(missing.takeError()), "cannot write '" + dir.path("no/out") + "': No such file or directory");
+  auto directory = OutputFile::create(dir.path(""));
+  ASSERT_FALSE(static_cast<bool>(directory));
+  llvm::consumeError(directory.takeError());
+}
+
+// A write that the system cuts off is an error, and the part that was written goes away.
+TEST(OutputFileTest, SizeLimitIsAnError) {
+  TemporaryDirectory dir;
+  rlimit old;
+  getrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::string message;
+  {
+    auto file = OutputFile::create(dir.path("out"));
+    ASSERT_TRUE(static_cast<bool>(file));
+    rlimit limit = {1 << 20, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::string large(5 << 20, 'x');
+    llvm::Error error = file->write(large);
+    if (!error)
+      error = file->commit();
+    message = llvm::toString(std::move(error));
+  }
+  setrlimit(RLIMIT_FSIZE, &old);
+  EXPECT_EQ(message, "cannot write '" + dir.path("out") + "': File too large");
+  EXPECT_EQ(dir.files(), 0);
+}
