@@ -12,13 +12,14 @@
 #include "elutq/Dialect/HLQ/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/IR/DialectRegistry.h"
 
 namespace elutq {
 
 /// This project's dialects and their interface implementations.
 inline void registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<hlq::HLQDialect, lm::LMDialect>();
+  registry.insert<hlq::HLQDialect, lm::LMDialect, onnx::ONNXDialect>();
   hlq::registerBufferizableOpInterfaceExternalModels(registry);
   lm::registerBufferizableOpInterfaceExternalModels(registry);
 }

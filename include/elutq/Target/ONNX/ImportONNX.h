@@ -1,0 +1,39 @@
+//===- ImportONNX.h - From ONNX files to the onnx dialect -------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_TARGET_ONNX_IMPORTONNX_H
+#define ELUTQ_TARGET_ONNX_IMPORTONNX_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Error.h"
+
+namespace elutq {
+
+struct ImportOptions {
+  /// Values for symbolic dimensions of the inputs, by name. The shapes that follow from them are inferred.
+  llvm::StringMap<int64_t> dimBindings;
+};
+
+/// Reads the model at `path` (protobuf, or ONNX's text syntax if the name ends in .onnxtxt) as a function `main_graph` in
+/// the onnx dialect, and `genai_config.json` beside it, if there is one.
+///
+/// Model-local functions are inlined, but for those of the domain ai.elutq. Initializers become `arith.constant`: small
+/// ones with their values, the others with a resource of the initializer's name whose bytes stay in the mapped file.
+/// Locations carry the names of the nodes.
+///
+/// Whatever the file holds, the worst outcome is an error, which names the part that is wrong.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> importONNX(llvm::StringRef path, mlir::MLIRContext *context,
+                                                             const ImportOptions &options = {});
+
+/// Registers `--import-onnx` with mlir-translate-like tools.
+void registerImportONNXTranslation();
+
+} // namespace elutq
+
+#endif // ELUTQ_TARGET_ONNX_IMPORTONNX_H

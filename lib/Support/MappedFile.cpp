@@ -1,0 +1,104 @@
+//===- MappedFile.cpp - Files mapped for reading ----------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Support/MappedFile.h"
+
+#include "llvm/ADT/Twine.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <mutex>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace llvm;
+
+namespace elutq {
+
+namespace {
+/// The live mappings, by their first byte: discarding pages of any other memory would lose data.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const char *, size_t> sizes;
+};
+} // namespace
+
+static Mappings &getMappings() {
+  static Mappings mappings;
+  return mappings;
+}
+
+static Error failToOpen(StringRef path) {
+  return createStringError("cannot open '" + path + "': " + std::strerror(errno));
+}
+
+Expected<std::shared_ptr<const MappedFile>> MappedFile::open(StringRef path) {
+  // O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused below.
+  int descriptor = ::open(path.str().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0)
+    return failToOpen(path);
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) {
+    Error error = failToOpen(path);
+    ::close(descriptor);
+    return error;
+  }
+  if (!S_ISREG(status.st_mode)) {
+    ::close(descriptor);
+    return createStringError("'" + path + "' is not a regular file");
+  }
+  size_t size = status.st_size;
+  void *address = size == 0 ? nullptr : mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  int mapError = errno;
+  ::close(descriptor);
+  if (address == MAP_FAILED)
+    return createStringError("cannot map '" + path + "': " + std::strerror(mapError));
+  std::string identity = (Twine(status.st_dev) + ":" + Twine(status.st_ino) + ":" + Twine(size) + ":" +
+                          Twine(status.st_mtim.tv_sec) + "." + Twine(status.st_mtim.tv_nsec))
+                             .str();
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(ArrayRef(static_cast<const char *>(address), size), std::move(identity)));
+}
+
+MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {
+  if (bytes.empty())
+    return;
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  mappings.sizes.emplace(bytes.data(), bytes.size());
+}
+
+MappedFile::~MappedFile() {
+  if (bytes.empty())
+    return;
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  mappings.sizes.erase(bytes.data());
+  munmap(const_cast<char *>(bytes.data()), bytes.size());
+}
+
+void releasePages(ArrayRef<char> bytes) {
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  auto next = mappings.sizes.upper_bound(bytes.data());
+  if (bytes.empty() || next == mappings.sizes.begin())
+    return;
+  auto [start, size] = *std::prev(next);
+  if (bytes.end() > start + size)
+    return;
+  // Whole pages only: the first and last may hold parts of neighbours that somebody is reading.
+  uintptr_t page = sysconf(_SC_PAGESIZE);
+  uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.begin()) + page - 1) / page * page;
+  uintptr_t end = reinterpret_cast<uintptr_t>(bytes.end()) / page * page;
+  if (begin < end)
+    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+}
+
+} // namespace elutq

@@ -1,0 +1,447 @@
+//===- ImportONNX.cpp - From ONNX files to the onnx dialect -----*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Target/ONNX/ImportONNX.h"
+
+#include "GenAIConfig.h"
+#include "Model.h"
+#include "OperatorTable.h"
+#include "TensorData.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace llvm;
+using namespace mlir;
+
+namespace elutq {
+
+/// Tensors of up to this many elements are attributes of their own, larger ones resources.
+static constexpr int64_t kMaxInlineElements = 64;
+
+//===----------------------------------------------------------------------===//
+// From a checked model to operations
+//===----------------------------------------------------------------------===//
+
+namespace {
+class GraphImporter {
+public:
+  GraphImporter(const Model &model, MLIRContext *context)
+      : model(model), graph(model.proto.graph()), builder(context), tensors(model),
+        dialect(*context->getOrLoadDialect<onnx::ONNXDialect>()) {}
+
+  Expected<OwningOpRef<ModuleOp>> import();
+
+private:
+  Expected<Type> importType(const ::onnx::TypeProto &type, const Twine &what);
+  Error importTypes();
+  Error importSignature(ModuleOp module);
+  Error importInitializer(const ::onnx::TensorProto &initializer);
+  Error importNode(const ::onnx::NodeProto &node);
+  Error importConstant(const ::onnx::NodeProto &node);
+  Expected<ElementsAttr> importTensor(const ::onnx::TensorProto &tensor, StringRef name, const Twine &what);
+  Expected<NamedAttribute> importAttribute(const ::onnx::AttributeProto &attribute, const OperatorInfo::Attribute &info,
+                                           const Twine &what);
+  Error importReturn();
+
+  DictionaryAttr describeValue(const ::onnx::ValueInfoProto &value);
+  Location getLocation(const ::onnx::NodeProto &node);
+  Value getNone();
+
+  MLIRContext *getContext() { return builder.getContext(); }
+
+  const Model &model;
+  const ::onnx::GraphProto &graph;
+  OpBuilder builder;
+  TensorReader tensors;
+  onnx::ONNXDialect &dialect;
+  func::FuncOp function;
+  /// By the names of ONNX values.
+  StringMap<Type> types;
+  StringMap<Value> values;
+  Value none;
+};
+} // namespace
+
+Expected<Type> GraphImporter::importType(const ::onnx::TypeProto &type, const Twine &what) {
+  if (!type.has_tensor_type())
+    return createStringError(what + " is no dense tensor, but only those are supported");
+  auto elementType = getElementType(getContext(), type.tensor_type().elem_type(), what);
+  if (!elementType)
+    return elementType.takeError();
+  if (!type.tensor_type().has_shape())
+    return Type(UnrankedTensorType::get(*elementType));
+  SmallVector<int64_t> shape;
+  int64_t elements = 1;
+  for (const auto &dim : type.tensor_type().shape().dim()) {
+    shape.push_back(dim.has_dim_value() ? dim.dim_value() : ShapedType::kDynamic);
+    if (!dim.has_dim_value())
+      continue;
+    if (dim.dim_value() < 0)
+      return createStringError(what + " has the negative dimension " + Twine(dim.dim_value()));
+    // In bytes of the widest element type.
+    if (MulOverflow(elements, dim.dim_value(), elements) || elements > INT64_MAX / 8)
+      return createStringError(what + " has more elements than can be counted");
+  }
+  return Type(RankedTensorType::get(shape, *elementType));
+}
+
+Error GraphImporter::importTypes() {
+  for (const auto *list : {&graph.input(), &graph.output(), &graph.value_info()}) {
+    for (const ::onnx::ValueInfoProto &value : *list) {
+      auto type = importType(value.type(), "value '" + Twine(value.name()) + "'");
+      if (!type)
+        return type.takeError();
+      types[value.name()] = *type;
+    }
+  }
+  return Error::success();
+}
+
+DictionaryAttr GraphImporter::describeValue(const ::onnx::ValueInfoProto &value) {
+  SmallVector<NamedAttribute> attributes{builder.getNamedAttr("onnx.name", builder.getStringAttr(value.name()))};
+  SmallVector<StringRef> names;
+  for (const auto &dim : value.type().tensor_type().shape().dim())
+    names.push_back(dim.has_dim_param() ? StringRef(dim.dim_param()) : StringRef());
+  if (llvm::any_of(names, [](StringRef name) { return !name.empty(); }))
+    attributes.push_back(builder.getNamedAttr("onnx.dim_params", builder.getStrArrayAttr(names)));
+  return builder.getDictionaryAttr(attributes);
+}
+
+Location GraphImporter::getLocation(const ::onnx::NodeProto &node) {
+  StringRef name = node.name();
+  for (const std::string &output : node.output())
+    if (name.empty())
+      name = output;
+  return NameLoc::get(builder.getStringAttr(name));
+}
+
+Value GraphImporter::getNone() {
+  if (!none) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(&function.getBody().front());
+    none = onnx::NoneOp::create(builder, function.getLoc(), builder.getNoneType());
+  }
+  return none;
+}
+
+Expected<ElementsAttr> GraphImporter::importTensor(const ::onnx::TensorProto &tensor, StringRef name,
+                                                   const Twine &what) {
+  auto type = getTensorType(getContext(), tensor, what);
+  if (!type)
+    return type.takeError();
+  auto data = tensors.read(tensor, *type, what);
+  if (!data)
+    return data.takeError();
+  if (type->getNumElements() <= kMaxInlineElements) {
+    if (!type->getElementType().isInteger(1))
+      return cast<ElementsAttr>(DenseElementsAttr::getFromRawBuffer(*type, data->bytes));
+    SmallVector<bool> bits(llvm::map_range(data->bytes, [](char byte) { return byte != 0; }));
+    return cast<ElementsAttr>(DenseElementsAttr::get(*type, bits));
+  }
+  auto handle = dialect.getOrCreateBlob(name, data->source, [&] {
+    auto keepAlive = [owner = data->owner](void *, size_t, size_t) mutable { owner.reset(); };
+    return AsmResourceBlob(data->bytes, divideCeil(type->getElementTypeBitWidth(), 8), std::move(keepAlive),
+                           /*dataIsMutable=*/false);
+  });
+  return cast<ElementsAttr>(DenseResourceElementsAttr::get(*type, handle));
+}
+
+Error GraphImporter::importInitializer(const ::onnx::TensorProto &initializer) {
+  auto value = importTensor(initializer, initializer.name(), "initializer '" + Twine(initializer.name()) + "'");
+  if (!value)
+    return value.takeError();
+  Location location = NameLoc::get(builder.getStringAttr(initializer.name()));
+  values[initializer.name()] = arith::ConstantOp::create(builder, location, cast<TypedAttr>(*value));
+  return Error::success();
+}
+
+/// `Constant` has its value in one of several attributes.
+Error GraphImporter::importConstant(const ::onnx::NodeProto &node) {
+  std::string what = describeNode(node) + " (Constant)";
+  if (node.attribute_size() != 1)
+    return createStringError(what + ": expected one attribute, but got " + Twine(node.attribute_size()));
+  const ::onnx::AttributeProto &attribute = node.attribute(0);
+  ::onnx::TensorProto tensor;
+  switch (attribute.type()) {
+  case ::onnx::AttributeProto::TENSOR:
+    tensor = attribute.t();
+    // The name could be that of an initializer, whose data may stay in the file.
+    tensor.clear_name();
+    break;
+  case ::onnx::AttributeProto::INT:
+    tensor.set_data_type(::onnx::TensorProto::INT64);
+    tensor.add_int64_data(attribute.i());
+    break;
+  case ::onnx::AttributeProto::INTS:
+    tensor.set_data_type(::onnx::TensorProto::INT64);
+    *tensor.mutable_int64_data() = attribute.ints();
+    tensor.add_dims(attribute.ints_size());
+    break;
+  case ::onnx::AttributeProto::FLOAT:
+    tensor.set_data_type(::onnx::TensorProto::FLOAT);
+    tensor.add_float_data(attribute.f());
+    break;
+  case ::onnx::AttributeProto::FLOATS:
+    tensor.set_data_type(::onnx::TensorProto::FLOAT);
+    *tensor.mutable_float_data() = attribute.floats();
+    tensor.add_dims(attribute.floats_size());
+    break;
+  default:
+    return createStringError(what + ": attribute '" + attribute.name() +
+                             "' is not supported, but value, value_int, value_ints, value_float and value_floats are");
+  }
+  auto value = importTensor(tensor, node.output(0), what);
+  if (!value)
+    return value.takeError();
+  values[node.output(0)] = arith::ConstantOp::create(builder, getLocation(node), cast<TypedAttr>(*value));
+  return Error::success();
+}
+
+Expected<NamedAttribute> GraphImporter::importAttribute(const ::onnx::AttributeProto &attribute,
+                                                        const OperatorInfo::Attribute &info, const Twine &what) {
+  if (attribute.type() != getProtoType(info.kind))
+    return createStringError(what + ": expected attribute '" + attribute.name() + "' of type " +
+                             ::onnx::AttributeProto::AttributeType_Name(getProtoType(info.kind)) + ", but got " +
+                             ::onnx::AttributeProto::AttributeType_Name(attribute.type()));
+  using Kind = OperatorInfo::AttributeKind;
+  Attribute value;
+  switch (info.kind) {
+  case Kind::Int:
+    value = builder.getI64IntegerAttr(attribute.i());
+    break;
+  case Kind::Float:
+    value = builder.getF32FloatAttr(attribute.f());
+    break;
+  case Kind::String:
+    value = builder.getStringAttr(attribute.s());
+    break;
+  case Kind::Ints:
+    value = builder.getDenseI64ArrayAttr(ArrayRef(attribute.ints().data(), attribute.ints().size()));
+    break;
+  case Kind::Floats:
+    value = builder.getDenseF32ArrayAttr(ArrayRef(attribute.floats().data(), attribute.floats().size()));
+    break;
+  case Kind::Strings:
+    value = builder.getStrArrayAttr(to_vector_of<StringRef>(attribute.strings()));
+    break;
+  case Kind::Tensor: {
+    ::onnx::TensorProto tensor = attribute.t();
+    // The name could be that of an initializer, whose data may stay in the file.
+    tensor.clear_name();
+    auto elements = importTensor(tensor, attribute.name(), what + ": attribute '" + attribute.name() + "'");
+    if (!elements)
+      return elements.takeError();
+    value = *elements;
+    break;
+  }
+  }
+  return builder.getNamedAttr(info.identifier, value);
+}
+
+Error GraphImporter::importNode(const ::onnx::NodeProto &node) {
+  if (node.domain().empty() && node.op_type() == "Constant")
+    return importConstant(node);
+  const OperatorInfo *info = findOperator(node.domain(), node.op_type());
+  std::string what = describeNode(node) + " (" + describeOperator(node) + ")";
+  if (!info)
+    return createStringError(what + ": the operator is not supported in opset " + Twine(model.getOpset()));
+
+  OperationState state(getLocation(node), info->operation);
+  bool isVariadic = !info->inputs.empty() && info->inputs.back().option == OperatorInfo::Option::Variadic;
+  for (int i = 0; i < node.input_size(); ++i) {
+    bool isSpare = static_cast<size_t>(i) >= info->inputs.size() && !isVariadic;
+    if (isSpare && node.input(i).empty())
+      continue;
+    if (isSpare)
+      return createStringError(what + ": expected at most " + Twine(info->inputs.size()) + " inputs, but got " +
+                               Twine(node.input_size()));
+    state.operands.push_back(node.input(i).empty() ? getNone() : values.lookup(node.input(i)));
+  }
+  // What is missing at the end are optional inputs; a variadic one may be empty.
+  while (state.operands.size() < info->inputs.size() - isVariadic)
+    state.operands.push_back(getNone());
+
+  for (const ::onnx::AttributeProto &attribute : node.attribute()) {
+    const OperatorInfo::Attribute *attributeInfo = info->findAttribute(attribute.name());
+    if (!attributeInfo)
+      return createStringError(what + ": attribute '" + attribute.name() + "' is not supported");
+    auto imported = importAttribute(attribute, *attributeInfo, what);
+    if (!imported)
+      return imported.takeError();
+    state.attributes.push_back(*imported);
+  }
+
+  bool hasVariadicResult = !info->outputs.empty() && info->outputs.back().option == OperatorInfo::Option::Variadic;
+  for (int i = 0; i < node.output_size(); ++i) {
+    if (node.output(i).empty()) {
+      if (static_cast<size_t>(i) < info->outputs.size())
+        state.types.push_back(builder.getNoneType());
+      continue;
+    }
+    Type type = types.lookup(node.output(i));
+    if (!type)
+      return createStringError(what + ": the type of its result '" + node.output(i) + "' cannot be inferred");
+    state.types.push_back(type);
+  }
+  while (state.types.size() < info->outputs.size() - hasVariadicResult)
+    state.types.push_back(builder.getNoneType());
+
+  Operation *op = builder.create(state);
+  for (int i = 0; i < node.output_size(); ++i)
+    if (!node.output(i).empty())
+      values[node.output(i)] = op->getResult(i);
+  return Error::success();
+}
+
+Error GraphImporter::importSignature(ModuleOp module) {
+  llvm::StringSet<> initializers;
+  for (const ::onnx::TensorProto &initializer : graph.initializer())
+    initializers.insert(initializer.name());
+  SmallVector<Type> argumentTypes, resultTypes;
+  SmallVector<const ::onnx::ValueInfoProto *> arguments;
+  for (const ::onnx::ValueInfoProto &input : graph.input()) {
+    // An input with an initializer has a default, which we take.
+    if (initializers.contains(input.name()))
+      continue;
+    arguments.push_back(&input);
+    argumentTypes.push_back(types.lookup(input.name()));
+  }
+  for (const ::onnx::ValueInfoProto &output : graph.output())
+    resultTypes.push_back(types.lookup(output.name()));
+
+  builder.setInsertionPointToEnd(module.getBody());
+  Location location = NameLoc::get(builder.getStringAttr(graph.name()));
+  function = func::FuncOp::create(builder, location, "main_graph", builder.getFunctionType(argumentTypes, resultTypes));
+  Block *entry = function.addEntryBlock();
+  for (auto [index, input] : llvm::enumerate(arguments)) {
+    function.setArgAttrs(index, describeValue(*input));
+    values[input->name()] = entry->getArgument(index);
+  }
+  for (auto [index, output] : llvm::enumerate(graph.output()))
+    function.setResultAttrs(index, describeValue(output));
+  builder.setInsertionPointToStart(entry);
+  return Error::success();
+}
+
+Error GraphImporter::importReturn() {
+  SmallVector<Value> results;
+  for (auto [index, output] : llvm::enumerate(graph.output())) {
+    Value result = values.lookup(output.name());
+    if (result.getType() != function.getResultTypes()[index])
+      return createStringError("output '" + Twine(output.name()) + "' is declared with another type than it has");
+    results.push_back(result);
+  }
+  func::ReturnOp::create(builder, function.getLoc(), results);
+  return Error::success();
+}
+
+Expected<OwningOpRef<ModuleOp>> GraphImporter::import() {
+  if (Error error = importTypes())
+    return error;
+  OwningOpRef<ModuleOp> module = ModuleOp::create(builder.getUnknownLoc());
+  (*module)->setAttr("onnx.opset", builder.getI64IntegerAttr(model.getOpset()));
+  auto config = readGenAIConfig(model.path, getContext());
+  if (!config)
+    return config.takeError();
+  if (*config)
+    (*module)->setAttr("onnx.genai_config", *config);
+  if (Error error = importSignature(*module))
+    return error;
+  for (const ::onnx::TensorProto &initializer : graph.initializer())
+    if (Error error = importInitializer(initializer))
+      return error;
+  for (const ::onnx::NodeProto &node : graph.node())
+    if (Error error = importNode(node))
+      return error;
+  if (Error error = importReturn())
+    return error;
+  return module;
+}
+
+//===----------------------------------------------------------------------===//
+// From a file to operations
+//===----------------------------------------------------------------------===//
+
+/// Gives operators the one domain that the operator table knows them by.
+static void canonicalizeDomains(::onnx::ModelProto &model) {
+  auto canonicalize = [](auto &nodes) {
+    for (::onnx::NodeProto &node : nodes) {
+      if (node.domain() == "ai.onnx")
+        node.clear_domain();
+      // ONNX Runtime's exporters write this operator without its domain.
+      if (node.domain().empty() && node.op_type() == "SimplifiedLayerNormalization")
+        node.set_domain(kContribDomain.str());
+    }
+  };
+  canonicalize(*model.mutable_graph()->mutable_node());
+  for (::onnx::FunctionProto &function : *model.mutable_functions())
+    canonicalize(*function.mutable_node());
+  for (StringRef domain : {StringRef(kContribDomain), StringRef(kElutqDomain)}) {
+    if (llvm::any_of(model.opset_import(), [&](const auto &opset) { return opset.domain() == domain; }))
+      continue;
+    ::onnx::OperatorSetIdProto &opset = *model.add_opset_import();
+    opset.set_domain(domain.str());
+    opset.set_version(1);
+  }
+}
+
+static Error prepareModel(Model &model, const ImportOptions &options) {
+  canonicalizeDomains(model.proto);
+  if (Error error = inlineFunctions(model.proto))
+    return error;
+  if (Error error = checkGraph(model))
+    return error;
+  // Types found by the exporter may contradict the dimensions that are bound now.
+  model.proto.mutable_graph()->clear_value_info();
+  if (Error error = bindDimensions(model.proto, options.dimBindings))
+    return error;
+  if (Error error = TensorReader::loadShapeTensors(model))
+    return error;
+  if (Error error = inferShapes(model.proto))
+    return error;
+  return modernizeOperators(model);
+}
+
+/// Runs the verifier, and returns the first thing it finds as an error.
+static Error verifyModule(ModuleOp module) {
+  std::string message;
+  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+    if (!message.empty() || diagnostic.getSeverity() != DiagnosticSeverity::Error)
+      return success();
+    raw_string_ostream stream(message);
+    if (auto name = dyn_cast<NameLoc>(diagnostic.getLocation()))
+      stream << "node '" << name.getName().getValue() << "': ";
+    stream << diagnostic;
+    return success();
+  });
+  if (failed(verify(module)))
+    return createStringError(message.empty() ? "the model is malformed" : message);
+  return Error::success();
+}
+
+Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context, const ImportOptions &options) {
+  context->loadDialect<arith::ArithDialect, func::FuncDialect, onnx::ONNXDialect>();
+  auto model = readModel(path);
+  if (!model)
+    return model.takeError();
+  if (Error error = prepareModel(**model, options))
+    return error;
+  auto module = GraphImporter(**model, context).import();
+  if (!module)
+    return module.takeError();
+  if (Error error = verifyModule(**module))
+    return error;
+  return module;
+}
+
+} // namespace elutq

@@ -1,0 +1,73 @@
+//===- Model.h - ONNX models in memory --------------------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+//
+// What the ONNX library does for the importer. It throws; the functions below are compiled with exceptions, in a library
+// of their own, and let none through.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_LIB_TARGET_ONNX_MODEL_H
+#define ELUTQ_LIB_TARGET_ONNX_MODEL_H
+
+#include "Protobuf.h"
+#include "elutq/Support/MappedFile.h"
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <memory>
+#include <string>
+
+namespace elutq {
+
+/// A model file, and what is known about it.
+struct Model {
+  std::string path;
+  std::shared_ptr<const MappedFile> file;
+  ::onnx::ModelProto proto;
+  /// The raw data of large initializers by name: they stay in `file`, and `proto` lacks them.
+  llvm::StringMap<llvm::ArrayRef<char>> mappedData;
+
+  /// The version of the domain ai.onnx that the model asks for.
+  int getOpset() const;
+};
+
+/// The domains of this project's and of ONNX Runtime's operators.
+inline constexpr llvm::StringLiteral kElutqDomain = "ai.elutq";
+inline constexpr llvm::StringLiteral kContribDomain = "com.microsoft";
+
+/// Reads the file at `path`: protobuf, or ONNX's text syntax if the name ends in .onnxtxt.
+llvm::Expected<std::unique_ptr<Model>> readModel(llvm::StringRef path);
+
+/// Inlines the model-local functions, but for those of the domain ai.elutq.
+llvm::Error inlineFunctions(::onnx::ModelProto &model);
+
+/// Checks that names are unique, that every value is defined before it is used, and that each node agrees with the schema
+/// of its operator. Lists all operators that have none in the onnx dialect.
+llvm::Error checkGraph(const Model &model);
+
+/// Gives symbolic dimensions of inputs and outputs the values in `bindings`.
+llvm::Error bindDimensions(::onnx::ModelProto &model, const llvm::StringMap<int64_t> &bindings);
+
+/// Adds the types of all values to the graph's `value_info`, which must be free of stale ones.
+llvm::Error inferShapes(::onnx::ModelProto &model);
+
+/// Rewrites nodes of old operator versions to the newest one: attributes that are operands now, operators renamed.
+/// Needs the types that inferShapes() found.
+llvm::Error modernizeOperators(Model &model);
+
+/// A name for error messages: that of the node, or of its first result.
+std::string describeNode(const ::onnx::NodeProto &node);
+
+/// "MatMul" or "com.microsoft::MatMulNBits".
+std::string describeOperator(const ::onnx::NodeProto &node);
+
+} // namespace elutq
+
+#endif // ELUTQ_LIB_TARGET_ONNX_MODEL_H
