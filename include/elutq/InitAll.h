@@ -13,6 +13,7 @@
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "elutq/Transforms/Passes.h"
 #include "mlir/IR/DialectRegistry.h"
 
 namespace elutq {
@@ -25,7 +26,7 @@ inline void registerAllDialects(mlir::DialectRegistry &registry) {
 }
 
 /// This project's passes: one line per Passes.td.
-inline void registerAllPasses() {}
+inline void registerAllPasses() { registerTransformsPasses(); }
 
 } // namespace elutq
 
