@@ -67,7 +67,13 @@ static bool isRepeatable(Operation *op) {
   return isMemoryEffectFree(op);
 }
 
-/// Product of the trip counts of a loop with constant bounds.
+/// The offset of a view at a constant offset.
+static std::optional<int64_t> constantOffset(Operation *op) {
+  auto view = dyn_cast<memref::ViewOp>(op);
+  return view ? getConstantIntValue(view.getByteShift()) : std::nullopt;
+}
+
+/// Trip counts of a loop with constant bounds.
 static FailureOr<SmallVector<int64_t>> tripCounts(scf::ForallOp loop) {
   SmallVector<int64_t> counts;
   for (auto [lower, upper, step] : llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(), loop.getMixedStep())) {
@@ -121,8 +127,12 @@ FailureOr<func::FuncOp> OutlineTasks::buildTask(func::FuncOp entry, Segment &seg
       status = user->emitOpError("uses a value that another task computes");
       return;
     }
-    for (Value operand : producer->getOperands())
-      require(operand, producer);
+    // The offset of a view comes from the task's arguments, so its constant is not repeated.
+    if (constantOffset(producer))
+      require(cast<memref::ViewOp>(producer).getSource(), producer);
+    else
+      for (Value operand : producer->getOperands())
+        require(operand, producer);
     needed.insert(producer);
   };
   for (Operation *op : segment.ops)
@@ -142,12 +152,12 @@ FailureOr<func::FuncOp> OutlineTasks::buildTask(func::FuncOp entry, Segment &seg
     mapping.map(entry.getArgument(kPosition), memref::LoadOp::create(builder, loc, header, one).getResult());
   }
   for (Operation *op : needed) {
-    auto view = dyn_cast<memref::ViewOp>(op);
-    std::optional<int64_t> offset = view ? getConstantIntValue(view.getByteShift()) : std::nullopt;
+    std::optional<int64_t> offset = constantOffset(op);
     if (!offset) {
       builder.clone(*op, mapping);
       continue;
     }
+    auto view = cast<memref::ViewOp>(op);
     // One slot per view and not per offset: which offsets happen to be equal differs between layers.
     Value slot = arith::ConstantIndexOp::create(builder, loc, offsets.size());
     Value stored = memref::LoadOp::create(builder, loc, body->getArgument(kTaskArgs), slot);
