@@ -20,10 +20,10 @@ memref.global "private" constant @w2 : memref<2xf32> = dense<[1.0, 2.0]>
 // TASKS: memref.copy
 // TASKS: %[[TASK:.*]] = func.constant @[[LAYER:elutq_task_[0-9]+]]
 // TASKS: call @elutq_parallel_for(%[[TASK]],
-// TASKS: call @[[SERIAL:elutq_task_[0-9]+]](
+// TASKS: call @elutq_task_{{[0-9]+}}(
 // TASKS: %[[SAME:.*]] = func.constant @[[LAYER]]
 // TASKS: call @elutq_parallel_for(%[[SAME]],
-// TASKS: call @[[SERIAL]](
+// TASKS: call @elutq_task_{{[0-9]+}}(
 // TASKS: memref.copy
 // TASKS-NEXT: return
 func.func @decode(%tokens: memref<1xi64>, %count: index, %position: index, %c0: memref<128xf32>, %c1: memref<128xf32>, %logits: memref<16xf32>) {
