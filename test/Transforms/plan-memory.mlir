@@ -18,10 +18,10 @@ memref.global "private" constant @w2 : memref<2xf32> = dense<[1.0, 2.0]>
 // Two layers that differ in their weights and caches are one task; count and position are in the arena's head.
 // TASKS-LABEL: func.func @decode(
 // TASKS: memref.copy
-// TASKS: %[[TASK:.*]] = func.constant @[[LAYER:elutq_task_[0-9]+]]
+// TASKS: %[[TASK:.*]] = constant @[[LAYER:elutq_task_[0-9]+]]
 // TASKS: call @elutq_parallel_for(%[[TASK]],
 // TASKS: call @elutq_task_{{[0-9]+}}(
-// TASKS: %[[SAME:.*]] = func.constant @[[LAYER]]
+// TASKS: %[[SAME:.*]] = constant @[[LAYER]]
 // TASKS: call @elutq_parallel_for(%[[SAME]],
 // TASKS: call @elutq_task_{{[0-9]+}}(
 // TASKS: memref.copy
