@@ -1,0 +1,21 @@
+"""The errors that the command line reports as one line."""
+
+
+class ElutqError(Exception):
+    """What went wrong and what to do about it, in one line."""
+
+
+class ExportError(ElutqError):
+    """The checkpoint cannot be exported."""
+
+
+class CompileError(ElutqError):
+    """elutq-compile cannot be found or failed."""
+
+
+class RuntimeFailure(ElutqError):
+    """The runtime refused a call; `status` is its elutq_status."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status

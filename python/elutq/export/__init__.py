@@ -1,0 +1,90 @@
+"""Exports language models (GGUF files, Hugging Face directories) to ONNX with standard operators of opset 23.
+
+Inputs `input_ids` and `position_ids` int64 [batch_size, sequence_length] and per layer N `past_key_values.N.key|value` f32
+[batch_size, kv_heads, past_sequence_length, head_dim]; outputs `logits` f32 [batch_size, sequence_length, vocab_size] and
+`present.N.key|value`. A cache slot's index is its token's position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import onnx
+
+from .. import __version__
+from ..errors import ExportError
+from .checkpoint import Checkpoint
+from .decoder import DecoderBuilder
+from .gguf_reader import GGUFCheckpoint
+from .graph import ExternalData, GraphBuilder
+from .hf_reader import HFCheckpoint
+from .spec import Config, DecoderSpec
+
+__all__ = ["DecoderSpec", "export_model", "open_checkpoint"]
+
+_DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16)}
+
+
+def open_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
+    """A directory in Hugging Face's form or a GGUF file."""
+    path = Path(source)
+    return HFCheckpoint(path) if path.is_dir() else GGUFCheckpoint(path)
+
+
+def export_model(source: str | os.PathLike[str], output: str | os.PathLike[str], *, dtype: str = "f32",
+                 max_layers: int | None = None, progress: Callable[[Any], Iterator[int]] = iter) -> DecoderSpec:
+    """Exports `source` to the directory `output`: model.onnx, model.onnx.data, tokenizer and configuration.
+
+    dtype: how matrices are stored, f32 or f16; computation is in f32. max_layers: keep only the first layers.
+    progress: wraps the iteration over layers. The files appear when all of them are complete; on an error, a
+    subclass of ElutqError or OSError, the directory is left as it was.
+    """
+    if dtype not in _DTYPES:
+        raise ExportError(f"the type {dtype!r} is not supported; supported are {', '.join(_DTYPES)}")
+    checkpoint = open_checkpoint(source)
+    spec = checkpoint.family.spec(Config(checkpoint.config, checkpoint.family.defaults))
+    if max_layers is not None:
+        if max_layers < 1:
+            raise ExportError(f"max_layers is {max_layers}, expected at least 1")
+        count = min(max_layers, spec.num_layers)
+        spec = dataclasses.replace(spec, num_layers=count, layer_ropes=spec.layer_ropes[:count],
+                                   layer_windows=spec.layer_windows[:count])
+    with _staged(Path(output)) as staging:
+        with contextlib.closing(ExternalData(staging / "model.onnx.data", "model.onnx.data")) as data:
+            graph = GraphBuilder(data)
+            DecoderBuilder(graph, spec, checkpoint, _DTYPES[dtype]).build(progress)
+        onnx.save(graph.model("main_graph", __version__), staging / "model.onnx")
+        checkpoint.write_side_files(staging)
+    return spec
+
+
+@contextlib.contextmanager
+def _staged(output: Path) -> Iterator[Path]:
+    """A temporary directory inside `output` whose files are moved to `output` if nothing fails."""
+    created = [path for path in (output, *output.parents) if not path.exists()]
+    if output.exists() and not output.is_dir():
+        raise ExportError(f"'{output}' exists and is not a directory")
+    done = False
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".elutq-export-", dir=output))
+        try:
+            yield staging
+            # The model goes last: where it is, its data is.
+            for path in sorted(staging.iterdir(), key=lambda path: path.name == "model.onnx"):
+                os.replace(path, output / path.name)
+            done = True
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    finally:
+        if not done:
+            for path in created:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
