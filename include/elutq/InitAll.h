@@ -10,6 +10,7 @@
 
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/HLQ/Transforms/BufferizableOpInterfaceImpl.h"
+#include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
@@ -26,7 +27,10 @@ inline void registerAllDialects(mlir::DialectRegistry &registry) {
 }
 
 /// This project's passes: one line per Passes.td.
-inline void registerAllPasses() { registerTransformsPasses(); }
+inline void registerAllPasses() {
+  hlq::registerHLQPasses();
+  registerTransformsPasses();
+}
 
 } // namespace elutq
 

@@ -41,9 +41,9 @@ void HLQDialect::initialize() {
 
 LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, Lane lane, int64_t rows, int64_t bits,
                                  int64_t groupSize, Params params, Type paramType, int64_t zeroPoint) {
-  if (lane == Lane::Byte ? !llvm::is_contained({16, 32, 64}, rows) : !llvm::is_contained({4, 8, 16}, rows))
+  if (lane == Lane::Byte ? !llvm::is_contained({16, 32, 64}, rows) : rows != 16)
     return emitError() << "expected rows to be "
-                       << (lane == Lane::Byte ? "16, 32 or 64 with byte lanes" : "4, 8 or 16 with dword lanes")
+                       << (lane == Lane::Byte ? "16, 32 or 64 with byte lanes" : "16 with dword lanes")
                        << ", but got " << rows;
   if (bits < 1 || bits > 4)
     return emitError() << "expected bits to be 1 to 4, but got " << bits;

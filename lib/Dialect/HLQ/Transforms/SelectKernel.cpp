@@ -1,0 +1,77 @@
+//===- SelectKernel.cpp - Choose kernels and layouts ----------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Analysis/KernelCost.h"
+#include "elutq/Dialect/HLQ/Transforms/Passes.h"
+#include "Layouts.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+
+namespace elutq::hlq {
+#define GEN_PASS_DEF_SELECTKERNELPASS
+#include "elutq/Dialect/HLQ/Transforms/Passes.h.inc"
+} // namespace elutq::hlq
+
+using namespace mlir;
+using namespace elutq;
+using namespace elutq::hlq;
+
+/// The layout of the planes and parameters that `op`, a `hlq.linear` or `hlq.gather`, reads.
+template <typename OpTy>
+static LayoutAttr selectLayout(OpTy op, KernelISA isa) {
+  auto planes = cast<ShapedType>(op.getPlanes().getType()), scales = cast<ShapedType>(op.getScales().getType());
+  quantize::PackedLayout layout = getLayout(isa, planes.getDimSize(0), op.getGroupSize());
+  Params params = Params::HLQ;
+  if (!op.getZeros())
+    params = Params::Symmetric;
+  else if (scales.getDimSize(2) != layout.bits)
+    params = Params::Uniform;
+  return LayoutAttr::get(op.getContext(), static_cast<Lane>(layout.lane), layout.rows, layout.bits, layout.groupSize,
+                         params, scales.getElementType(), op.getZeroPoint().value_or(0));
+}
+
+static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa) {
+  MLIRContext *context = op.getContext();
+  int64_t m = cast<ShapedType>(op.getInput().getType()).getDimSize(0);
+  int64_t n = cast<ShapedType>(op.getPlanes().getType()).getDimSize(1);
+  // Without a static number of rows nothing is known but that one row must be fast.
+  KernelTiles tiles =
+      chooseTiles(isa, getPackedLayout(layout), ShapedType::isDynamic(m) ? 1 : m, n, op.getNumGroups());
+  return KernelAttr::get(context, StringAttr::get(context, StringRef(toString(isa))), StringAttr::get(context, "lut"),
+                         tiles.m, tiles.n);
+}
+
+namespace {
+
+struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
+  using SelectKernelPassBase::SelectKernelPassBase;
+
+  void runOnOperation() override {
+    std::optional<KernelISA> parsed = parseKernelISA(isa);
+    if (!parsed) {
+      getOperation().emitError("expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '")
+          << isa << "'";
+      return signalPassFailure();
+    }
+    getOperation().walk([&](Operation *op) {
+      auto linear = dyn_cast<LinearOp>(op);
+      auto gather = dyn_cast<GatherOp>(op);
+      if (!linear && !gather)
+        return;
+      auto layout = op->getAttrOfType<LayoutAttr>(layoutAttrName);
+      if (!layout) {
+        layout = linear ? selectLayout(linear, *parsed) : selectLayout(gather, *parsed);
+        op->setAttr(layoutAttrName, layout);
+      }
+      if (linear && !op->hasAttr(kernelAttrName)) {
+        op->setAttr(kernelAttrName, selectKernel(linear, layout, *parsed));
+        ++numKernels;
+      }
+    });
+  }
+};
+
+} // namespace
