@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/CSE.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -29,9 +28,8 @@ template <typename OpTy>
 static Value packPlanes(RewriterBase &rewriter, OpTy op, LayoutAttr layout) {
   auto planes = cast<ShapedType>(op.getPlanes().getType());
   int64_t groups = cast<ShapedType>(op.getScales().getType()).getDimSize(1);
-  auto type = RankedTensorType::get(
-      {llvm::divideCeil(planes.getDimSize(1), layout.getRows()), layout.getRowBlockBytes(groups)},
-      rewriter.getI8Type());
+  int64_t blocks = llvm::divideCeilSigned(planes.getDimSize(1), layout.getRows());
+  auto type = RankedTensorType::get({blocks, layout.getRowBlockBytes(groups)}, rewriter.getI8Type());
   return PackOp::create(rewriter, op.getLoc(), type, op.getPlanes(), op.getScales(), op.getZeros(), layout);
 }
 
@@ -97,7 +95,7 @@ struct LowerLinear : elutq::hlq::impl::LowerLinearPassBase<LowerLinear> {
 
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
-    WalkResult result = getOperation().walk([&](Operation *op) {
+    WalkResult result = getOperation()->walk([&](Operation *op) {
       auto layout = op->getAttrOfType<LayoutAttr>(layoutAttrName);
       rewriter.setInsertionPoint(op);
       if (auto linear = dyn_cast<LinearOp>(op)) {
@@ -128,7 +126,7 @@ struct LowerLinear : elutq::hlq::impl::LowerLinearPassBase<LowerLinear> {
   int64_t mergeEqualOps(RewriterBase &rewriter) {
     auto count = [&] {
       int64_t ops = 0;
-      getOperation().walk([&](Operation *op) { ops += isa<BuildLutOp, PackOp>(op); });
+      getOperation()->walk([&](Operation *op) { ops += isa<BuildLutOp, PackOp>(op); });
       return ops;
     };
     int64_t before = count();

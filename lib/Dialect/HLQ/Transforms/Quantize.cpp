@@ -44,7 +44,7 @@ struct Matrix {
 
   int64_t getRows() const { return data.getType().getDimSize(transposed ? 1 : 0); }
   int64_t getColumns() const { return data.getType().getDimSize(transposed ? 0 : 1); }
-  std::pair<Attribute, bool> getKey() const { return {data.attribute, transposed}; }
+  std::pair<Attribute, unsigned> getKey() const { return {data.attribute, transposed}; }
 };
 
 /// A matrix and the ops that read it.
@@ -155,21 +155,26 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
 
 private:
   LogicalResult checkOptions() {
-    auto error = [&]() { return getOperation().emitError(); };
-    if (bits < 1 || bits > 4)
-      return error() << "expected bits to be 1 to 4, but got " << bits;
-    if (embeddingBits < 0 || embeddingBits > 4)
-      return error() << "expected embedding-bits to be 0 to 4, but got " << embeddingBits;
-    if (headBits < 0 || headBits > 4)
-      return error() << "expected head-bits to be 0 to 4, but got " << headBits;
-    if (!llvm::is_contained({0, 16, 32, 64, 128, 256}, static_cast<int64_t>(groupSize)))
-      return error() << "expected group-size to be 16, 32, 64, 128, 256, or 0 for one group per row, but got "
-                     << groupSize;
+    if (failed(checkBits("bits", bits, 1)) || failed(checkBits("embedding-bits", embeddingBits, 0)) ||
+        failed(checkBits("head-bits", headBits, 0)))
+      return failure();
+    int64_t group = groupSize;
+    if (!llvm::is_contained({0, 16, 32, 64, 128, 256}, group))
+      return emitError(getOperation().getLoc())
+             << "expected group-size to be 16, 32, 64, 128, 256, or 0 for one group per row, but got " << group;
     excluded = llvm::Regex(exclude);
     std::string reason;
     if (!exclude.empty() && !excluded.isValid(reason))
-      return error() << "expected exclude to be a regular expression, but got '" << exclude << "': " << reason;
+      return emitError(getOperation().getLoc()) << "expected exclude to be a regular expression, but got '"
+                                                << StringRef(exclude) << "': " << reason;
     return success();
+  }
+
+  LogicalResult checkBits(StringRef name, int64_t value, int64_t least) {
+    if (value >= least && value <= 4)
+      return success();
+    return emitError(getOperation().getLoc())
+           << "expected " << name << " to be " << least << " to 4, but got " << value;
   }
 
   /// Groups what can be quantized by the constant that it reads, in the order of the program.
@@ -234,7 +239,7 @@ private:
     return site.gathers.empty() ? head : std::max<int64_t>(head, embeddingBits);
   }
 
-  FailureOr<Planes> quantize(const Site &site, int64_t siteBits, size_t done) {
+  FailureOr<Planes> quantize(Site &site, int64_t siteBits, size_t done) {
     const Matrix &matrix = site.matrix;
     Location loc = site.products.empty() ? site.gathers.front().getLoc() : site.products.front()->getLoc();
     int64_t n = matrix.getRows(), k = matrix.getColumns();
@@ -369,7 +374,7 @@ private:
       eraseUnused(rewriter, operand);
   }
 
-  llvm::MapVector<std::pair<Attribute, bool>, Site> sites;
+  llvm::MapVector<std::pair<Attribute, unsigned>, Site> sites;
   /// Constants that an embedding reads, too, although it is left in float.
   DenseMap<Attribute, bool> isTied;
   llvm::Regex excluded;

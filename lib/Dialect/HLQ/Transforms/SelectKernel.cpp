@@ -8,7 +8,6 @@
 #include "elutq/Analysis/KernelCost.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "Layouts.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 
 namespace elutq::hlq {
 #define GEN_PASS_DEF_SELECTKERNELPASS
@@ -52,11 +51,11 @@ struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
   void runOnOperation() override {
     std::optional<KernelISA> parsed = parseKernelISA(isa);
     if (!parsed) {
-      getOperation().emitError("expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '")
-          << isa << "'";
+      getOperation()->emitError("expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '")
+          << StringRef(isa) << "'";
       return signalPassFailure();
     }
-    getOperation().walk([&](Operation *op) {
+    getOperation()->walk([&](Operation *op) {
       auto linear = dyn_cast<LinearOp>(op);
       auto gather = dyn_cast<GatherOp>(op);
       if (!linear && !gather)

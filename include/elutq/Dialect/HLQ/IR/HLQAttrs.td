@@ -16,7 +16,6 @@ def HLQ_Lane : I32EnumAttr<"Lane", "What one vector lane of packed planes holds"
     I32EnumAttrCase<"Byte", 0, "byte">,
     I32EnumAttrCase<"Dword", 1, "dword">]> {
   let cppNamespace = "::elutq::hlq";
-  let genSpecializedAttr = 0;
 }
 
 def HLQ_Params : I32EnumAttr<"Params", "Which parameters a group of weights stores", [

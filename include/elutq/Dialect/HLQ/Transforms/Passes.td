@@ -60,7 +60,7 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
   ];
 }
 
-def SelectKernelPass : InterfacePass<"hlq-select-kernel", "::mlir::FunctionOpInterface"> {
+def SelectKernelPass : Pass<"hlq-select-kernel"> {
   let summary = "Choose the kernel and the memory layout of each product";
   let description = [{
     Writes the attributes `hlq.kernel` and `hlq.layout` on `hlq.linear`, and `hlq.layout` on `hlq.gather`, from shapes and
@@ -81,7 +81,7 @@ def SelectKernelPass : InterfacePass<"hlq-select-kernel", "::mlir::FunctionOpInt
   let statistics = [Statistic<"numKernels", "num-kernels", "Number of products that got a kernel">];
 }
 
-def LowerLinearPass : InterfacePass<"hlq-lower-linear", "::mlir::FunctionOpInterface"> {
+def LowerLinearPass : Pass<"hlq-lower-linear"> {
   let summary = "Lower hlq.linear and hlq.gather to ops on packed weights";
   let description = [{
     Rewrites `hlq.linear` to `hlq.build_lut`, `hlq.pack` and `hlq.lut_matmul`, followed by `tensor.extract_slice` where rows or

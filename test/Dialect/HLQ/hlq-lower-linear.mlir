@@ -1,0 +1,65 @@
+// RUN: elutq-opt %s -split-input-file -hlq-select-kernel=isa=avx512vbmi -hlq-lower-linear | FileCheck %s
+
+// Rows and columns are padded to whole blocks, and the padding is cut off.
+// CHECK-LABEL: func.func @padded(
+// CHECK-SAME:    %[[X:.+]]: tensor<9x40xf32>, %[[P:.+]]: tensor<2x20x8xi8>, %[[S:.+]]: tensor<20x2x2xf16>, %[[Z:.+]]: tensor<20x2xf16>
+// CHECK:         %[[LUT:.+]]:3 = hlq.build_lut ins(%[[X]] : tensor<9x40xf32>) outs({{.*}} : tensor<2x4x5x64xi8>, tensor<2x2x5xf32>, tensor<2x2x5xf32>) {lane = 1 : i32, table_group = 32 : i64}
+// CHECK:         %[[W:.+]] = hlq.pack %[[P]], %[[S]], %[[Z]] {{.*}} -> tensor<2x448xi8>
+// CHECK:         %[[Y:.+]] = hlq.lut_matmul ins(%[[LUT]]#0, %[[LUT]]#1, %[[LUT]]#2, %[[W]] : {{.*}}) outs({{.*}} : tensor<10x32xf32>)
+// CHECK:         tensor.extract_slice %[[Y]][0, 0] [9, 20] [1, 1] : tensor<10x32xf32> to tensor<9x20xf32>
+func.func @padded(%x: tensor<9x40xf32>, %p: tensor<2x20x8xi8>, %s: tensor<20x2x2xf16>, %z: tensor<20x2xf16>) -> tensor<9x20xf32> {
+  %init = tensor.empty() : tensor<9x20xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<9x40xf32>, tensor<2x20x8xi8>, tensor<20x2x2xf16>, tensor<20x2xf16>)
+                  outs(%init : tensor<9x20xf32>) {group_size = 32 : i64} -> tensor<9x20xf32>
+  return %y : tensor<9x20xf32>
+}
+
+// -----
+
+// An odd number of groups of 16 is padded to whole steps of dword lanes.
+// CHECK-LABEL: func.func @odd_groups_of_16(
+// CHECK:         hlq.build_lut {{.*}} outs({{.*}} : tensor<1x4x1x64xi8>, tensor<1x4x1xf32>, tensor<1x4x1xf32>)
+// CHECK:         hlq.lut_matmul
+// CHECK-NOT:     tensor.extract_slice
+func.func @odd_groups_of_16(%x: tensor<1x48xf32>, %p: tensor<2x16x6xi8>, %s: tensor<16x3x2xf16>, %z: tensor<16x3xf16>) -> tensor<1x16xf32> {
+  %init = tensor.empty() : tensor<1x16xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<1x48xf32>, tensor<2x16x6xi8>, tensor<16x3x2xf16>, tensor<16x3xf16>)
+                  outs(%init : tensor<1x16xf32>) {group_size = 16 : i64} -> tensor<1x16xf32>
+  return %y : tensor<1x16xf32>
+}
+
+// -----
+
+// Products of the same activations share a table, whatever their number of rows and bits.
+// CHECK-LABEL: func.func @shared_table(
+// CHECK:         hlq.build_lut
+// CHECK-NOT:     hlq.build_lut
+// CHECK-COUNT-2: hlq.lut_matmul
+func.func @shared_table(%x: tensor<1x32xf32>, %p: tensor<2x16x4xi8>, %s: tensor<16x1x2xf16>, %z: tensor<16x1xf16>,
+                        %p1: tensor<3x32x4xi8>, %s1: tensor<32x1x3xf16>, %z1: tensor<32x1xf16>) -> (tensor<1x16xf32>, tensor<1x32xf32>) {
+  %init = tensor.empty() : tensor<1x16xf32>
+  %init1 = tensor.empty() : tensor<1x32xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<1x32xf32>, tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>)
+                  outs(%init : tensor<1x16xf32>) {group_size = 32 : i64} -> tensor<1x16xf32>
+  %y1 = hlq.linear ins(%x, %p1, %s1, %z1 : tensor<1x32xf32>, tensor<3x32x4xi8>, tensor<32x1x3xf16>, tensor<32x1xf16>)
+                  outs(%init1 : tensor<1x32xf32>) {group_size = 32 : i64} -> tensor<1x32xf32>
+  return %y, %y1 : tensor<1x16xf32>, tensor<1x32xf32>
+}
+
+// -----
+
+// A tied embedding and head share one packed matrix.
+// CHECK-LABEL: func.func @tied(
+// CHECK:         %[[W:.+]] = hlq.pack
+// CHECK-NOT:     hlq.pack %
+// CHECK:         hlq.packed_gather ins(%{{.+}}, %[[W]]
+// CHECK:         hlq.lut_matmul ins({{.*}}, %[[W]] :
+func.func @tied(%ids: tensor<1xi64>, %p: tensor<2x16x4xi8>, %s: tensor<16x1x2xf16>, %z: tensor<16x1xf16>) -> tensor<1x16xf32> {
+  %e = tensor.empty() : tensor<1x32xf32>
+  %init = tensor.empty() : tensor<1x16xf32>
+  %x = hlq.gather ins(%ids, %p, %s, %z : tensor<1xi64>, tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>)
+                  outs(%e : tensor<1x32xf32>) {group_size = 32 : i64} -> tensor<1x32xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<1x32xf32>, tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>)
+                  outs(%init : tensor<1x16xf32>) {group_size = 32 : i64} -> tensor<1x16xf32>
+  return %y : tensor<1x16xf32>
+}
