@@ -395,11 +395,23 @@ static void canonicalizeDomains(::onnx::ModelProto &model) {
   }
 }
 
-static Error prepareModel(Model &model, const ImportOptions &options) {
+/// The ONNX library would not name the tensor.
+static Error checkInitializers(const Model &model, MLIRContext *context) {
+  for (const ::onnx::TensorProto &tensor : model.proto.graph().initializer()) {
+    auto type = getTensorType(context, tensor, "initializer '" + Twine(tensor.name()) + "'");
+    if (!type)
+      return type.takeError();
+  }
+  return Error::success();
+}
+
+static Error prepareModel(Model &model, MLIRContext *context, const ImportOptions &options) {
   canonicalizeDomains(model.proto);
   if (Error error = inlineFunctions(model.proto))
     return error;
   if (Error error = checkGraph(model))
+    return error;
+  if (Error error = checkInitializers(model, context))
     return error;
   // Types found by the exporter may contradict the dimensions that are bound now.
   model.proto.mutable_graph()->clear_value_info();
@@ -434,7 +446,7 @@ Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context,
   auto model = readModel(path);
   if (!model)
     return model.takeError();
-  if (Error error = prepareModel(**model, options))
+  if (Error error = prepareModel(**model, context, options))
     return error;
   auto module = GraphImporter(**model, context).import();
   if (!module)
