@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# llama.cpp, built from the source that the llama-cpp-python package carries, for side-by-side runs.
+#   llama.sh build DIR                 build llama-bench into DIR (about 10 minutes on 2 cores)
+#   llama.sh model DIR FILE.gguf P N   prefill of P and decode of N tokens on 2 threads: one JSON array on stdout
+set -euo pipefail
+verb=${1:?verb} dir=${2:?dir}
+case $verb in
+build)
+  [ -x "$dir/build/bin/llama-bench" ] && exit
+  mkdir -p "$dir/src"
+  cd "$dir"
+  python3 -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d src
+  tar xf src/llama_cpp_python-*.tar.gz -C src
+  cmake -S src/llama_cpp_python-*/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+    -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=ON
+  ninja -C build llama-bench ;;
+model)
+  "$dir/build/bin/llama-bench" -m "${3:?file}" -t 2 -p "${4:?tokens}" -n "${5:?tokens}" -r 3 -o json ;;
+*) echo "llama.sh: unknown verb '$verb' (build, model)" >&2; exit 2 ;;
+esac
