@@ -1,0 +1,91 @@
+//===- Options.h - What a compilation is asked to do -------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_COMPILER_OPTIONS_H
+#define ELUTQ_COMPILER_OPTIONS_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <optional>
+#include <string>
+
+namespace elutq {
+
+/// Where a compilation stops, and what it writes.
+enum class EmitKind {
+  ONNX,    ///< The imported graph.
+  HLQ,     ///< Both entry points with quantized products.
+  HLQONNX, ///< The quantized model as ONNX.
+  Loops,   ///< Bit-serial loops over memory.
+  Vector,  ///< Vectors and table look-ups.
+  LLVM,    ///< The llvm dialect.
+  Assembly,
+  Object,
+  Library,   ///< libNAME.so, NAME.weights and NAME.h.
+  Executable ///< One file that answers prompts.
+};
+
+/// How float weights become HLQ weights.
+struct QuantizationOptions {
+  bool enabled = true;
+  int64_t bits = 4;
+  /// Columns per group: 16, 32, 64, 128, 256, or 0 for one group per row.
+  int64_t groupSize = 128;
+  /// Bits of the embedding table and of the output projection; 0 leaves them in float.
+  int64_t embeddingBits = 4;
+  int64_t headBits = 4;
+  /// Weights whose node name this regular expression matches stay in float.
+  std::string exclude;
+};
+
+/// Parses `none` or `hlq[:key=value,...]` with the keys bits, group, embedding, head and, at the end, exclude. Embedding and
+/// head have the larger of 4 and `bits` unless they are given.
+llvm::Expected<QuantizationOptions> parseQuantization(llvm::StringRef text);
+
+/// The inverse of `parseQuantization`, with all keys but an empty exclude.
+std::string formatQuantization(const QuantizationOptions &options);
+
+struct CompileOptions {
+  std::string input;
+  /// "-" is standard output, for the kinds that are text.
+  std::string output;
+  EmitKind emit = EmitKind::Executable;
+  /// Empty: the host.
+  std::string triple;
+  std::string cpu = "native";
+  std::string features;
+  QuantizationOptions quantization;
+  /// Longest context in tokens; 0: the model's own, but at most 4096.
+  int64_t maxContext = 0;
+  /// Tokens that one prefill step takes.
+  int64_t chunk = 64;
+  /// Element type of the key-value cache: f16 or f32.
+  std::string cacheType = "f16";
+  /// One algorithm for prefill and decode, so that both give the same bits.
+  bool consistent = false;
+  /// Threads of the compiler; 0: one per processor.
+  unsigned threads = 0;
+  /// Name in the meta data; empty: derived from the output.
+  std::string name;
+  /// Where the table of kernels goes; "-" is standard error, no value means none.
+  std::optional<std::string> report;
+  /// Folder of the runtime's archives; empty: beside the compiler.
+  std::string runtimeDir;
+  bool quiet = false;
+  bool timing = false;
+};
+
+/// The longest context if the caller names none and the model allows more.
+inline constexpr int64_t kDefaultMaxContext = 4096;
+
+/// An error if a number or name is out of its range.
+llvm::Error verify(const CompileOptions &options);
+
+} // namespace elutq
+
+#endif // ELUTQ_COMPILER_OPTIONS_H

@@ -1,0 +1,37 @@
+//===- Report.h - Which kernel computes which node ---------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_COMPILER_REPORT_H
+#define ELUTQ_COMPILER_REPORT_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+namespace llvm {
+class raw_ostream;
+} // namespace llvm
+
+namespace elutq {
+
+/// One product or gather of an entry point after `hlq-select-kernel`.
+struct ReportRow {
+  std::string entry, node, kernel;
+  int64_t n = 0, k = 0, bits = 0, groupSize = 0;
+  /// Of the packed weights.
+  int64_t bytes = 0;
+};
+
+/// What the attributes on the products of a module say.
+std::vector<ReportRow> collectReport(mlir::ModuleOp module);
+
+/// Bytes of packed weights that one call of `entry` reads.
+int64_t weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry);
+
+void printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os);
+
+} // namespace elutq
+
+#endif // ELUTQ_COMPILER_REPORT_H

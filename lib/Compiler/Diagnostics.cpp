@@ -1,0 +1,78 @@
+//===- Diagnostics.cpp - Errors of one line -------------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Diagnostics.h"
+#include "elutq/Target/CPU/OutputFile.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/Location.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+using namespace elutq;
+
+/// The node's name, or file and line.
+static std::string describe(mlir::Location loc) {
+  std::string text;
+  loc->walk([&](mlir::Location part) {
+    if (auto named = dyn_cast<mlir::NameLoc>(part))
+      text = named.getName().str();
+    else if (auto file = dyn_cast<mlir::FileLineColLoc>(part))
+      text = (file.getFilename().getValue() + ":" + Twine(file.getLine()) + ":" + Twine(file.getColumn())).str();
+    return text.empty() ? mlir::WalkResult::advance() : mlir::WalkResult::interrupt();
+  });
+  return text;
+}
+
+static std::string oneLine(const mlir::Diagnostic &diagnostic) {
+  std::string place = describe(diagnostic.getLocation());
+  std::string text = (place.empty() ? "" : place + ": ") + diagnostic.str();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context)
+    : handler(&context, [this](mlir::Diagnostic &diagnostic) {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error) {
+          if (first.empty())
+            first = oneLine(diagnostic);
+        } else if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning) {
+          errs() << "elutq-compile: warning: " << oneLine(diagnostic) << "\n";
+        }
+        return mlir::success();
+      }) {}
+
+Error DiagnosticCollector::takeError(StringRef stage, Error fallback) {
+  std::lock_guard<std::mutex> lock(mutex);
+  std::string text;
+  std::swap(text, first);
+  if (text.empty()) {
+    if (fallback)
+      return fallback;
+    return createStringError("stage '%s' failed", stage.str().c_str());
+  }
+  consumeError(std::move(fallback));
+  return createStringError(text);
+}
+
+Error elutq::writeText(StringRef path, StringRef text) {
+  if (path == "-" || path.empty()) {
+    outs() << text;
+    outs().flush();
+    if (std::error_code error = outs().error()) {
+      outs().clear_error();
+      return createStringError("cannot write to standard output: %s", error.message().c_str());
+    }
+    return Error::success();
+  }
+  auto file = cpu::OutputFile::create(path);
+  if (!file)
+    return file.takeError();
+  if (Error error = file->write(ArrayRef(text.data(), text.size())))
+    return error;
+  return file->commit();
+}

@@ -1,0 +1,381 @@
+//===- Invocation.cpp - Compile a model -----------------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Compiler/Invocation.h"
+#include "CompileStages.h"
+#include "Diagnostics.h"
+#include "Package.h"
+#include "elutq/Compiler/ModelFiles.h"
+#include "elutq/Compiler/Report.h"
+#include "elutq/InitAll.h"
+#include "elutq/Target/CPU/EmitObject.h"
+#include "elutq/Target/CPU/Linker.h"
+#include "elutq/Target/ONNX/ImportONNX.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/ThreadPool.h"
+#include "llvm/Support/xxhash.h"
+#include "llvm/Target/TargetMachine.h"
+
+#include <chrono>
+
+using namespace llvm;
+using namespace elutq;
+using cpu::OutputFile;
+using mlir::ModuleOp;
+using mlir::OwningOpRef;
+
+namespace {
+/// Says what is going on, and how long it took.
+class Progress {
+public:
+  Progress(bool quiet, bool timing) : quiet(quiet), timing(timing) {}
+  ~Progress() { finish(); }
+
+  void start(StringRef stage, StringRef detail = "") {
+    finish();
+    name = stage.str();
+    begin = std::chrono::steady_clock::now();
+    if (!quiet)
+      errs() << "elutq-compile: " << stage << (detail.empty() ? "" : " ") << detail << "\n";
+  }
+
+private:
+  void finish() {
+    if (timing && !name.empty())
+      errs() << format("elutq-compile: %8.3f s  %s\n",
+                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), name.c_str());
+    name.clear();
+  }
+  bool quiet, timing;
+  std::string name;
+  std::chrono::steady_clock::time_point begin;
+};
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, StringRef compilerPath);
+  Error run();
+
+private:
+  Error importAndNormalize();
+  Error quantizeAndPack();
+  Error lowerToLLVM();
+  Error emitMachineCode();
+  Error runStage(StringRef name, const Twine &detail, function_ref<LogicalResult(mlir::OpPassManager &)> build);
+  Error printIR(ModuleOp op);
+  Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
+  Expected<std::vector<std::string>> findDimNames();
+  Error writeReport();
+  std::vector<std::pair<std::string, std::string>> metaData(uint64_t buildId) const;
+
+  const CompileOptions &options;
+  StringRef compilerPath;
+  Progress progress;
+  std::unique_ptr<llvm::StdThreadPool> pool;
+  mlir::MLIRContext context;
+  DiagnosticCollector diagnostics;
+  cpu::TargetInfo target;
+  ModelFiles files;
+  std::string runtimeDir;
+  int64_t maxContext = 0;
+  OwningOpRef<ModuleOp> module;
+  std::vector<ReportRow> report;
+  mlir::DictionaryAttr model, plan;
+};
+} // namespace
+
+static mlir::DialectRegistry makeRegistry() {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  elutq::registerAllDialects(registry);
+  cpu::registerLLVMIRTranslations(registry);
+  return registry;
+}
+
+Compilation::Compilation(const CompileOptions &options, StringRef compilerPath)
+    : options(options), compilerPath(compilerPath), progress(options.quiet, options.timing),
+      context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED), diagnostics(context) {
+  pool = std::make_unique<llvm::StdThreadPool>(hardware_concurrency(options.threads));
+  if (options.threads != 1)
+    context.setThreadPool(*pool);
+  context.loadAllAvailableDialects();
+}
+
+Error Compilation::runStage(StringRef name, const Twine &detail,
+                            function_ref<LogicalResult(mlir::OpPassManager &)> build) {
+  progress.start(name, detail.str());
+  mlir::PassManager manager(&context);
+  if (failed(build(manager)) || failed(manager.run(*module)))
+    return diagnostics.takeError(name);
+  return Error::success();
+}
+
+/// Prints without the contents of large constants.
+Error Compilation::printIR(ModuleOp op) {
+  std::string text;
+  raw_string_ostream os(text);
+  op->print(os, mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64).enableDebugInfo(false));
+  return writeText(options.output, text);
+}
+
+/// The names of the two dimensions of `input_ids`.
+Expected<std::vector<std::string>> Compilation::findDimNames() {
+  auto function = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph");
+  if (!function)
+    return createStringError("'%s' has no graph", options.input.c_str());
+  for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i) {
+    auto name = function.getArgAttrOfType<mlir::StringAttr>(i, "onnx.name");
+    if (!name || name.getValue() != "input_ids")
+      continue;
+    auto type = dyn_cast<mlir::RankedTensorType>(function.getArgumentTypes()[i]);
+    if (!type || type.getRank() != 2)
+      return createStringError("'%s': expected the input input_ids to be [batch, sequence]", options.input.c_str());
+    std::vector<std::string> names(2);
+    if (auto params = function.getArgAttrOfType<mlir::ArrayAttr>(i, "onnx.dim_params"))
+      for (auto [axis, param] : enumerate(params.getAsRange<mlir::StringAttr>()))
+        if (axis < 2)
+          names[axis] = param.str();
+    if (!type.isDynamicDim(1) || names[1].empty())
+      return createStringError("'%s': expected dimension 1 of input_ids to be symbolic, so that it can be 1 in decode and %lld "
+                               "in prefill",
+                               options.input.c_str(), static_cast<long long>(options.chunk));
+    return names;
+  }
+  return createStringError("'%s' is not a language model: it has no input input_ids", options.input.c_str());
+}
+
+Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames) {
+  ImportOptions importOptions;
+  if (!dimNames[0].empty())
+    importOptions.dimBindings[dimNames[0]] = 1;
+  importOptions.dimBindings[dimNames[1]] = rows;
+  auto result = importONNX(options.input, &context, importOptions);
+  if (!result)
+    return result.takeError();
+  mlir::PassManager manager(&context);
+  NormalizeStageOptions stage{entry.str(), maxContext, options.chunk, options.cacheType};
+  if (failed(buildNormalizeStage(manager, stage)) || failed(manager.run(**result)))
+    return diagnostics.takeError("normalize");
+  return result;
+}
+
+Error Compilation::importAndNormalize() {
+  progress.start("import", options.input);
+  auto imported = importONNX(options.input, &context);
+  if (!imported)
+    return imported.takeError();
+  module = std::move(*imported);
+  if (options.emit == EmitKind::ONNX)
+    return printIR(*module);
+  auto dimNames = findDimNames();
+  if (!dimNames)
+    return dimNames.takeError();
+
+  progress.start("normalize", "(decode and prefill)");
+  auto decode = importEntry("decode", 1, *dimNames);
+  if (!decode)
+    return decode.takeError();
+  auto prefill = importEntry("prefill", options.chunk, *dimNames);
+  if (!prefill)
+    return prefill.takeError();
+  // One module, in which equal constants are one: each is quantized and packed once.
+  module = std::move(*decode);
+  for (mlir::Operation &op : make_early_inc_range(*(*prefill)->getBody()))
+    op.moveBefore(module->getBody(), module->getBody()->end());
+  model = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.model");
+  return Error::success();
+}
+
+Error Compilation::quantizeAndPack() {
+  if (options.quantization.enabled)
+    if (Error error = runStage("quantize", formatQuantization(options.quantization), [&](mlir::OpPassManager &manager) {
+          return buildQuantizeStage(manager, options.quantization, options.threads, !options.quiet);
+        }))
+      return error;
+  if (options.emit == EmitKind::HLQ)
+    return printIR(*module);
+  if (Error error = runStage("select kernels", "for " + target.getISA().str(), [&](mlir::OpPassManager &manager) {
+        return buildSelectStage(manager, target.getISA(), options.consistent);
+      }))
+    return error;
+  report = collectReport(*module);
+  if (options.report)
+    if (Error error = writeReport())
+      return error;
+  return runStage("pack weights", "",
+                  [&](mlir::OpPassManager &manager) { return buildPackStage(manager, options.threads); });
+}
+
+Error Compilation::writeReport() {
+  std::string text;
+  raw_string_ostream os(text);
+  printReport(report, os);
+  if (*options.report != "-")
+    return writeText(*options.report, text);
+  errs() << text;
+  return Error::success();
+}
+
+Error Compilation::lowerToLLVM() {
+  if (Error error = runStage("tile", "",
+                             [&](mlir::OpPassManager &manager) { return buildTileStage(manager, target.getISA()); }))
+    return error;
+  if (options.emit == EmitKind::Loops) {
+    if (Error error = runStage("loops", "", [&](mlir::OpPassManager &manager) { return buildLoopsStage(manager); }))
+      return error;
+    return printIR(*module);
+  }
+  if (Error error = runStage("vectorize", "",
+                             [&](mlir::OpPassManager &manager) { return buildVectorStage(manager, target.getISA()); }))
+    return error;
+  if (options.emit == EmitKind::Vector)
+    return printIR(*module);
+  if (Error error = runStage("plan and lower", "",
+                             [&](mlir::OpPassManager &manager) { return buildLLVMStage(manager, target.getISA()); }))
+    return error;
+  plan = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.plan");
+  if (options.emit == EmitKind::LLVM)
+    return printIR(*module);
+  return Error::success();
+}
+
+static std::string numberOf(mlir::DictionaryAttr dictionary, StringRef key) {
+  auto number = dictionary ? dictionary.getAs<mlir::IntegerAttr>(key) : mlir::IntegerAttr();
+  return number ? std::to_string(number.getInt()) : "";
+}
+
+static std::string joinIds(ArrayRef<int64_t> ids) {
+  return join(map_range(ids, [](int64_t id) { return std::to_string(id); }), ",");
+}
+
+std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t buildId) const {
+  auto plus = [](const std::string &feature) { return "+" + feature; };
+  std::vector<std::pair<std::string, std::string>> pairs = {
+      {"name", modelName(options)},
+      {"format_version", "1"},
+      {"build_id", utohexstr(buildId, /*LowerCase=*/true, /*Width=*/16)},
+      {"model_type", files.modelType},
+      {"vocab_size", numberOf(model, "vocab")},
+      {"layers", numberOf(model, "layers")},
+      {"max_context", std::to_string(maxContext)},
+      {"chunk", std::to_string(options.chunk)},
+      {"arena_bytes", numberOf(plan, "arena_bytes")},
+      {"weights_bytes", numberOf(plan, "weights_bytes")},
+      {"cache_bytes", numberOf(plan, "cache_bytes")},
+      {"decode_weight_bytes", std::to_string(weightBytes(report, "decode"))},
+      {"kv_cache", options.cacheType},
+      {"bits", std::to_string(options.quantization.bits)},
+      {"quantization", formatQuantization(options.quantization)},
+      {"target", target.triple.str()},
+      {"cpu", target.cpu},
+      {"isa", target.getISA().str()},
+      {"cpu_features", join(map_range(target.features, plus), ",")},
+      {"bos_ids", joinIds(files.bosIds)},
+      {"eos_ids", joinIds(files.eosIds)},
+  };
+  erase_if(pairs, [](const auto &pair) { return pair.second.empty(); });
+  return pairs;
+}
+
+Error Compilation::emitMachineCode() {
+  progress.start("generate code", "for " + target.cpu);
+  auto weights = cpu::WeightsSection::fromModule(*module);
+  if (!weights)
+    return weights.takeError();
+  LLVMContext llvmContext;
+  auto code = cpu::translateToLLVMIR(*module, llvmContext, target);
+  if (!code)
+    return diagnostics.takeError("generate code", code.takeError());
+
+  // The id stands for code and weights: only files of the same compilation have the same one.
+  SmallVector<char, 0> bitcode;
+  raw_svector_ostream bitcodeStream(bitcode);
+  WriteBitcodeToFile(**code, bitcodeStream);
+  uint64_t parts[] = {xxh3_64bits(ArrayRef(reinterpret_cast<const uint8_t *>(bitcode.data()), bitcode.size())),
+                      weights->hash()};
+  uint64_t buildId = xxh3_64bits(ArrayRef(reinterpret_cast<const uint8_t *>(parts), sizeof parts));
+  cpu::addBuildId(**code, buildId);
+
+  if (Error error = cpu::optimize(**code, target))
+    return error;
+  SmallVector<char, 0> object;
+  raw_svector_ostream objectStream(object);
+  bool assembly = options.emit == EmitKind::Assembly;
+  if (Error error = cpu::emitCode(**code, target,
+                                  assembly ? CodeGenFileType::AssemblyFile : CodeGenFileType::ObjectFile, objectStream))
+    return error;
+  StringRef bytes(object.data(), object.size());
+  if (assembly || options.emit == EmitKind::Object)
+    return writeText(options.output, bytes);
+
+  Package package{target, modelName(options), bytes, {}, buildId, runtimeDir};
+  package.sections.push_back(cpu::SectionContent::fromString("meta", cpu::formatMeta(metaData(buildId))));
+  package.sections.push_back(weights->content());
+  progress.start("link", options.output);
+  return options.emit == EmitKind::Library ? writeLibrary(package, options.output)
+                                           : writeExecutable(package, options.output);
+}
+
+Error Compilation::run() {
+  auto resolved = cpu::resolveTarget(options.triple, options.cpu, options.features);
+  if (!resolved)
+    return resolved.takeError();
+  target = std::move(*resolved);
+  // What can be refused is refused before the long work.
+  if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library) {
+    auto dir = findRuntime(options, target, compilerPath);
+    if (!dir)
+      return dir.takeError();
+    runtimeDir = *dir;
+    if (auto toolchain = cpu::findToolchain(target, {}); !toolchain)
+      return toolchain.takeError();
+  }
+  if (options.output != "-" && !options.output.empty()) {
+    auto probe = OutputFile::create(options.output);
+    if (!probe)
+      return probe.takeError();
+  }
+  auto read = readModelFiles(options.input);
+  if (!read)
+    return read.takeError();
+  files = std::move(*read);
+  maxContext = options.maxContext;
+  if (maxContext == 0)
+    maxContext = std::min(files.contextLength.value_or(kDefaultMaxContext), kDefaultMaxContext);
+  else if (files.contextLength && maxContext > *files.contextLength)
+    return createStringError("--max-context: the model knows %lld positions, but got %lld",
+                             static_cast<long long>(*files.contextLength), static_cast<long long>(maxContext));
+
+  if (Error error = importAndNormalize())
+    return error;
+  if (options.emit == EmitKind::ONNX)
+    return Error::success();
+  if (Error error = quantizeAndPack())
+    return error;
+  if (options.emit == EmitKind::HLQ)
+    return Error::success();
+  if (Error error = lowerToLLVM())
+    return error;
+  if (options.emit <= EmitKind::LLVM)
+    return Error::success();
+  return emitMachineCode();
+}
+
+Error elutq::compile(const CompileOptions &options, StringRef compilerPath) {
+  if (Error error = verify(options))
+    return error;
+  return Compilation(options, compilerPath).run();
+}

@@ -1,0 +1,99 @@
+//===- Options.cpp - What a compilation is asked to do --------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Compiler/Options.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/Regex.h"
+
+using namespace llvm;
+using namespace elutq;
+
+static bool isGroupSize(int64_t size) { return is_contained({0, 16, 32, 64, 128, 256}, size); }
+
+Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
+  QuantizationOptions options;
+  if (text == "none") {
+    options.enabled = false;
+    return options;
+  }
+  auto [kind, rest] = text.split(':');
+  if (kind != "hlq")
+    return createStringError("--quantize: expected 'none' or 'hlq:bits=...,group=...', but got '%s'", text.str().c_str());
+  bool embedding = false, head = false;
+  while (!rest.empty()) {
+    StringRef pair;
+    // A regular expression may hold commas: it takes the rest.
+    std::tie(pair, rest) = rest.starts_with("exclude=") ? std::pair(rest, StringRef()) : rest.split(',');
+    auto [key, value] = pair.split('=');
+    if (key == "exclude") {
+      std::string message;
+      if (!Regex(value).isValid(message))
+        return createStringError("--quantize: exclude='%s' is not a regular expression: %s", value.str().c_str(),
+                                 message.c_str());
+      options.exclude = value.str();
+      continue;
+    }
+    int64_t *number = StringSwitch<int64_t *>(key)
+                          .Case("bits", &options.bits)
+                          .Case("group", &options.groupSize)
+                          .Case("embedding", &options.embeddingBits)
+                          .Case("head", &options.headBits)
+                          .Default(nullptr);
+    if (!number)
+      return createStringError("--quantize: unknown key '%s', expected bits, group, embedding, head or exclude",
+                               key.str().c_str());
+    if (value.getAsInteger(10, *number))
+      return createStringError("--quantize: expected a number for %s, but got '%s'", key.str().c_str(),
+                               value.str().c_str());
+    bool isGroup = key == "group", mayBeNone = key == "embedding" || key == "head";
+    if (isGroup && !isGroupSize(*number))
+      return createStringError("--quantize: expected group to be 16, 32, 64, 128, 256 or 0 (the row), but got %lld",
+                               static_cast<long long>(*number));
+    if (!isGroup && (*number > 4 || *number < (mayBeNone ? 0 : 1)))
+      return createStringError("--quantize: expected %s to be %d to 4, but got %lld", key.str().c_str(),
+                               mayBeNone ? 0 : 1, static_cast<long long>(*number));
+    embedding |= key == "embedding";
+    head |= key == "head";
+  }
+  // A vocabulary is read by row, and its errors go to every token: never fewer bits than the default.
+  if (!embedding)
+    options.embeddingBits = std::max<int64_t>(4, options.bits);
+  if (!head)
+    options.headBits = std::max<int64_t>(4, options.bits);
+  return options;
+}
+
+std::string elutq::formatQuantization(const QuantizationOptions &options) {
+  if (!options.enabled)
+    return "none";
+  std::string text = "hlq:bits=" + std::to_string(options.bits) + ",group=" + std::to_string(options.groupSize) +
+                     ",embedding=" + std::to_string(options.embeddingBits) + ",head=" + std::to_string(options.headBits);
+  if (!options.exclude.empty())
+    text += ",exclude=" + options.exclude;
+  return text;
+}
+
+Error elutq::verify(const CompileOptions &options) {
+  auto outOfRange = [](const char *flag, const char *range, long long value) {
+    return createStringError("%s: expected %s, but got %lld", flag, range, value);
+  };
+  if (options.chunk < 1 || options.chunk > 4096)
+    return outOfRange("--chunk", "1 to 4096 tokens", options.chunk);
+  if (options.maxContext < 0 || options.maxContext > (int64_t(1) << 24))
+    return outOfRange("--max-context", "1 to 16777216 tokens", options.maxContext);
+  if (options.cacheType != "f16" && options.cacheType != "f32")
+    return createStringError("--kv-cache: expected f16 or f32, but got '%s'", options.cacheType.c_str());
+  if (options.threads > 4096)
+    return outOfRange("--threads", "at most 4096", options.threads);
+  bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;
+  if (options.output.empty() && !isText)
+    return createStringError("no output file, name one with -o");
+  if (options.output == "-" && !isText)
+    return createStringError("this kind of output cannot go to the terminal, name a file with -o");
+  return Error::success();
+}

@@ -1,0 +1,157 @@
+//===- Package.cpp - From code and data to files --------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Package.h"
+#include "RuntimeHeader.h"
+#include "elutq/Target/CPU/Linker.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace llvm;
+using namespace elutq;
+using cpu::OutputFile;
+
+static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
+static constexpr StringLiteral kChatArchive = "libELUTQChat.a";
+
+std::string elutq::modelName(const CompileOptions &options) {
+  if (!options.name.empty())
+    return options.name;
+  bool hasName = options.emit == EmitKind::Library || options.emit == EmitKind::Executable;
+  StringRef name = sys::path::stem(hasName ? options.output : options.input);
+  // "model.onnx" is what every exporter calls its file; the folder says more.
+  if (!hasName && name == "model") {
+    StringRef folder = sys::path::filename(sys::path::parent_path(options.input));
+    if (!folder.empty())
+      name = folder;
+  }
+  if (options.emit == EmitKind::Library)
+    name.consume_front("lib");
+  return name.empty() ? "model" : name.str();
+}
+
+Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cpu::TargetInfo &target,
+                                         StringRef compilerPath) {
+  std::vector<std::string> dirs;
+  if (!options.runtimeDir.empty()) {
+    dirs.push_back(options.runtimeDir);
+  } else {
+    SmallString<256> executable(compilerPath);
+    // The program as found by the system, not a link to it.
+    SmallString<256> real;
+    if (!sys::fs::real_path(sys::fs::getMainExecutable(compilerPath.str().c_str(), nullptr), real))
+      executable = real;
+    SmallString<256> lib(sys::path::parent_path(sys::path::parent_path(executable)));
+    sys::path::append(lib, "lib");
+    dirs.push_back((lib + "/elutq/" + target.triple.getArchName()).str());
+    if (target.triple.getArch() == Triple(sys::getProcessTriple()).getArch())
+      dirs.push_back(lib.str().str());
+  }
+  for (const std::string &dir : dirs)
+    if (sys::fs::exists(dir + "/" + kRuntimeArchive))
+      return dir;
+  return createStringError("the runtime for %s is missing: no %s in '%s'; name its folder with --runtime",
+                           target.triple.getArchName().str().c_str(), kRuntimeArchive.data(),
+                           join(dirs, "' or '").c_str());
+}
+
+namespace {
+/// A temporary file that does not outlive its scope, nor the process.
+class ScratchFile {
+public:
+  explicit ScratchFile(std::string path) : path(std::move(path)) {}
+  ~ScratchFile() {
+    sys::fs::remove(path);
+    sys::DontRemoveFileOnSignal(path);
+  }
+  const std::string path;
+};
+} // namespace
+
+static Error writeWhole(StringRef path, StringRef bytes) {
+  auto file = OutputFile::create(path);
+  if (!file)
+    return file.takeError();
+  if (Error error = file->write(ArrayRef(bytes.data(), bytes.size())))
+    return error;
+  return file->commit();
+}
+
+/// Links object and runtime to `destination`, beside which all temporary files are.
+static Error linkCode(const Package &package, StringRef destination, cpu::LinkOptions link) {
+  ScratchFile object(cpu::temporaryNameFor(destination));
+  if (Error error = writeWhole(object.path, package.object))
+    return error;
+  link.inputs.insert(link.inputs.begin(), object.path);
+  link.output = destination.str();
+  return cpu::link(package.target, link);
+}
+
+Error elutq::writeExecutable(const Package &package, StringRef output) {
+  ScratchFile linked(cpu::temporaryNameFor(output));
+  cpu::LinkOptions link;
+  link.inputs = {package.runtimeDir + "/" + kChatArchive.str(), package.runtimeDir + "/" + kRuntimeArchive.str()};
+  if (Error error = linkCode(package, linked.path, link))
+    return error;
+  auto file = OutputFile::adopt(linked.path, output);
+  if (!file)
+    return file.takeError();
+  if (Error error = cpu::writeContainer(*file, package.sections, package.buildId))
+    return error;
+  return file->commit();
+}
+
+/// A C header that needs no other file.
+static std::string libraryHeader(const Package &package) {
+  std::string macro;
+  for (char c : package.name)
+    macro += isAlnum(c) ? toUpper(c) : '_';
+  std::string id = utohexstr(package.buildId, /*LowerCase=*/true);
+  return "/* The model '" + package.name + "': link lib" + package.name + ".so, and keep " + package.name +
+         ".weights beside it. */\n#define ELUTQ_MODEL_" + macro + "_BUILD_ID 0x" + id + "ULL\n\n" + kRuntimeHeader;
+}
+
+Error elutq::writeLibrary(const Package &package, StringRef output) {
+  SmallString<256> base(sys::path::parent_path(output));
+  auto beside = [&](const Twine &name) {
+    SmallString<256> path(base);
+    sys::path::append(path, name);
+    return path.str().str();
+  };
+  std::string library = beside("lib" + package.name + ".so");
+  ScratchFile linked(cpu::temporaryNameFor(library));
+  cpu::LinkOptions link;
+  link.shared = true;
+  link.soname = "lib" + package.name + ".so";
+  link.wholeArchives = {package.runtimeDir + "/" + kRuntimeArchive.str()};
+  if (Error error = linkCode(package, linked.path, link))
+    return error;
+
+  auto weights = OutputFile::create(beside(package.name + ".weights"));
+  if (!weights)
+    return weights.takeError();
+  if (Error error = cpu::writeContainer(*weights, package.sections, package.buildId))
+    return error;
+  auto header = OutputFile::create(beside(package.name + ".h"));
+  if (!header)
+    return header.takeError();
+  std::string text = libraryHeader(package);
+  if (Error error = header->write(ArrayRef(text.data(), text.size())))
+    return error;
+  auto code = OutputFile::adopt(linked.path, library);
+  if (!code)
+    return code.takeError();
+  // All three or none, as far as renaming allows.
+  if (Error error = weights->commit())
+    return error;
+  if (Error error = header->commit())
+    return error;
+  return code->commit();
+}

@@ -1,0 +1,87 @@
+//===- Report.cpp - Which kernel computes which node ----------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Compiler/Report.h"
+#include "elutq/Dialect/HLQ/IR/HLQ.h"
+#include "mlir/IR/Location.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/Support/Format.h"
+
+using namespace mlir;
+using namespace elutq;
+
+/// The first name in a location, which is the node's.
+static std::string nodeName(Location loc) {
+  std::string name;
+  loc->walk([&](Location part) {
+    if (auto named = dyn_cast<NameLoc>(part)) {
+      name = named.getName().str();
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return name.empty() ? "(unnamed)" : name;
+}
+
+std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
+  std::vector<ReportRow> rows;
+  auto describe = [&](Operation *op, Value planes, Value scales, int64_t k, int64_t groupSize) {
+    auto layout = op->getAttrOfType<hlq::LayoutAttr>("hlq.layout");
+    auto kernel = op->getAttrOfType<hlq::KernelAttr>("hlq.kernel");
+    auto planesType = cast<ShapedType>(planes.getType());
+    ReportRow row;
+    if (auto function = op->getParentOfType<FunctionOpInterface>())
+      row.entry = function.getName().str();
+    row.node = nodeName(op->getLoc());
+    row.kernel = kernel ? (kernel.getIsa().getValue() + " " + kernel.getAlgorithm().getValue() + " m" +
+                           Twine(kernel.getMTile()) + "n" + Twine(kernel.getNTile()))
+                              .str()
+                        : "gather";
+    row.n = planesType.getDimSize(1);
+    row.k = k;
+    row.bits = planesType.getDimSize(0);
+    row.groupSize = groupSize;
+    int64_t groups = cast<ShapedType>(scales.getType()).getDimSize(1);
+    if (layout)
+      row.bytes = (row.n + layout.getRows() - 1) / layout.getRows() * layout.getRowBlockBytes(groups);
+    rows.push_back(std::move(row));
+  };
+  module.walk([&](Operation *op) {
+    if (auto linear = dyn_cast<hlq::LinearOp>(op))
+      describe(op, linear.getPlanes(), linear.getScales(), cast<ShapedType>(linear.getInput().getType()).getDimSize(1),
+               linear.getGroupSize());
+    else if (auto gather = dyn_cast<hlq::GatherOp>(op))
+      describe(op, gather.getPlanes(), gather.getScales(), cast<ShapedType>(gather.getInit().getType()).getDimSize(1),
+               gather.getGroupSize());
+  });
+  return rows;
+}
+
+int64_t elutq::weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry) {
+  int64_t bytes = 0;
+  for (const ReportRow &row : rows)
+    if (row.entry == entry && row.kernel != "gather")
+      bytes += row.bytes;
+  return bytes;
+}
+
+void elutq::printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os) {
+  size_t width = 4;
+  for (const ReportRow &row : rows)
+    width = std::max(width, row.node.size());
+  auto name = [&](StringRef text) -> llvm::raw_ostream & { return os << llvm::left_justify(text, width + 2); };
+  os << llvm::left_justify("entry", 9);
+  name("node") << "       N        K  bits  group  kernel                       bytes\n";
+  for (const ReportRow &row : rows) {
+    os << llvm::left_justify(row.entry, 9);
+    name(row.node) << llvm::format("%8lld %8lld %5lld %6lld  ", static_cast<long long>(row.n),
+                                   static_cast<long long>(row.k), static_cast<long long>(row.bits),
+                                   static_cast<long long>(row.groupSize))
+                   << llvm::left_justify(row.kernel, 22)
+                   << llvm::format("%12lld\n", static_cast<long long>(row.bytes));
+  }
+}

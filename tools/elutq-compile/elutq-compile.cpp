@@ -1,0 +1,89 @@
+//===- elutq-compile.cpp - From an ONNX model to a native program ---------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Compiler/Invocation.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/WithColor.h"
+
+#include <csignal>
+
+using namespace llvm;
+using elutq::EmitKind;
+
+static cl::OptionCategory category("elutq-compile options");
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  // A file that may not grow is an error of writing, not of this program.
+  std::signal(SIGXFSZ, SIG_IGN);
+
+  elutq::CompileOptions options;
+  cl::opt<std::string, true> input(cl::Positional, cl::Required, cl::desc("<model.onnx>"), cl::location(options.input),
+                                   cl::cat(category));
+  cl::opt<std::string, true> output("o", cl::desc("Output file; - for text on the terminal"), cl::value_desc("file"),
+                                    cl::location(options.output), cl::cat(category));
+  cl::opt<EmitKind, true> emit(
+      "emit", cl::desc("What to write:"), cl::location(options.emit), cl::init(EmitKind::Executable), cl::cat(category),
+      cl::values(clEnumValN(EmitKind::Executable, "exe", "one executable with runtime, tokenizer and weights (default)"),
+                 clEnumValN(EmitKind::Library, "lib", "libNAME.so, NAME.weights and NAME.h"),
+                 clEnumValN(EmitKind::Object, "obj", "an object file with the model's code"),
+                 clEnumValN(EmitKind::Assembly, "asm", "assembly"),
+                 clEnumValN(EmitKind::LLVM, "llvm", "IR: the llvm dialect"),
+                 clEnumValN(EmitKind::Vector, "vector", "IR: vectors and table look-ups"),
+                 clEnumValN(EmitKind::Loops, "loops", "IR: bit-serial loops, the reference"),
+                 clEnumValN(EmitKind::HLQ, "hlq", "IR: both entry points with quantized products"),
+                 clEnumValN(EmitKind::HLQONNX, "hlq-onnx", "the quantized model as ONNX"),
+                 clEnumValN(EmitKind::ONNX, "onnx", "IR: the imported graph")));
+  cl::opt<std::string> quantize(
+      "quantize", cl::desc("How to store float weights: none, or hlq with a comma-separated list of bits=1..4, "
+                           "group=16|32|64|128|256|0 (row), embedding=0..4, head=0..4 (0: float), exclude=REGEX of node names "
+                           "(last); default hlq:bits=4,group=128,embedding=4,head=4"),
+      cl::value_desc("hlq:key=value,..."), cl::init("hlq"), cl::cat(category));
+  cl::opt<std::string, true> triple("target", cl::desc("Machine to compile for; default: this one"),
+                                    cl::value_desc("triple"), cl::location(options.triple), cl::cat(category));
+  cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor: native (default), generic, x86-64-v3, znver4, cortex-a76, ..."),
+                                 cl::value_desc("name"), cl::location(options.cpu), cl::init("native"), cl::cat(category));
+  cl::opt<std::string, true> features("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),
+                                      cl::location(options.features), cl::cat(category));
+  cl::opt<int64_t, true> maxContext("max-context", cl::desc("Longest context in tokens; default: the model's, at most 4096"),
+                                    cl::value_desc("tokens"), cl::location(options.maxContext), cl::cat(category));
+  cl::opt<int64_t, true> chunk("chunk", cl::desc("Tokens of one prefill step; default 64"), cl::value_desc("tokens"),
+                               cl::location(options.chunk), cl::init(64), cl::cat(category));
+  cl::opt<std::string, true> cache("kv-cache", cl::desc("Numbers of the key-value cache: f16 (default) or f32"),
+                                   cl::value_desc("type"), cl::location(options.cacheType), cl::init("f16"), cl::cat(category));
+  cl::opt<bool, true> consistent("consistent", cl::desc("The same algorithm, and so the same bits, in prefill and decode"),
+                                 cl::location(options.consistent), cl::cat(category));
+  cl::opt<unsigned, true> threads("threads", cl::desc("Threads of this compiler; default: one per processor"),
+                                  cl::value_desc("n"), cl::location(options.threads), cl::cat(category));
+  cl::opt<std::string, true> name("name", cl::desc("Name of the model in its meta data; default: the output's"),
+                                  cl::value_desc("name"), cl::location(options.name), cl::cat(category));
+  cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, to standard error or to a file"),
+                              cl::value_desc("file"), cl::ValueOptional, cl::init(""), cl::cat(category));
+  cl::opt<std::string, true> runtime("runtime", cl::desc("Folder of the runtime's archives; default: ../lib of this program"),
+                                     cl::value_desc("folder"), cl::location(options.runtimeDir), cl::cat(category));
+  cl::opt<bool, true> timing("timing", cl::desc("Print the time of each stage"), cl::location(options.timing),
+                             cl::cat(category));
+  cl::opt<bool, true> quiet("q", cl::desc("No progress on standard error"), cl::location(options.quiet), cl::cat(category));
+  cl::HideUnrelatedOptions(category);
+  cl::ParseCommandLineOptions(argc, argv, "ELUTQ: compiles an ONNX language model to a program for this or another CPU\n");
+
+  auto fail = [](Error error) {
+    errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
+    return 1;
+  };
+  auto quantization = elutq::parseQuantization(quantize);
+  if (!quantization)
+    return fail(quantization.takeError());
+  options.quantization = *quantization;
+  if (report.getNumOccurrences())
+    options.report = report.empty() ? std::string("-") : report.getValue();
+  if (Error error = elutq::compile(options, argv[0]))
+    return fail(std::move(error));
+  return 0;
+}
