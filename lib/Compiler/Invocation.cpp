@@ -340,7 +340,7 @@ Error Compilation::run() {
     if (!dir)
       return dir.takeError();
     runtimeDir = *dir;
-    if (auto toolchain = cpu::findToolchain(target, {}); !toolchain)
+    if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
       return toolchain.takeError();
   }
   if (options.output != "-" && !options.output.empty()) {

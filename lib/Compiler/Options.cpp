@@ -13,6 +13,25 @@
 using namespace llvm;
 using namespace elutq;
 
+Expected<EmitKind> elutq::parseEmitKind(StringRef name) {
+  std::optional<EmitKind> kind = StringSwitch<std::optional<EmitKind>>(name)
+                                     .Case("onnx", EmitKind::ONNX)
+                                     .Case("hlq", EmitKind::HLQ)
+                                     .Case("hlq-onnx", EmitKind::HLQONNX)
+                                     .Case("loops", EmitKind::Loops)
+                                     .Case("vector", EmitKind::Vector)
+                                     .Case("llvm", EmitKind::LLVM)
+                                     .Case("asm", EmitKind::Assembly)
+                                     .Case("obj", EmitKind::Object)
+                                     .Case("lib", EmitKind::Library)
+                                     .Case("exe", EmitKind::Executable)
+                                     .Default(std::nullopt);
+  if (!kind)
+    return createStringError("--emit: unknown kind '%s', expected onnx, hlq, hlq-onnx, loops, vector, llvm, asm, obj, lib or exe",
+                             name.str().c_str());
+  return *kind;
+}
+
 static bool isGroupSize(int64_t size) { return is_contained({0, 16, 32, 64, 128, 256}, size); }
 
 Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {

@@ -7,7 +7,6 @@
 
 #include "Package.h"
 #include "RuntimeHeader.h"
-#include "elutq/Target/CPU/Linker.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -19,7 +18,7 @@ using namespace elutq;
 using cpu::OutputFile;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
-static constexpr StringLiteral kChatArchive = "libELUTQChat.a";
+static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
 
 std::string elutq::modelName(const CompileOptions &options) {
   if (!options.name.empty())
@@ -62,6 +61,19 @@ Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cp
                            join(dirs, "' or '").c_str());
 }
 
+cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
+  cpu::LinkOptions link;
+  std::string runtime = (runtimeDir + "/" + kRuntimeArchive).str();
+  if (emit == EmitKind::Library) {
+    link.shared = true;
+    link.wholeArchives = {runtime};
+  } else {
+    link.inputs = {(runtimeDir + "/" + kMainArchive).str(), runtime};
+  }
+  link.systemArchives = {{"libpcre2-8.a", "libpcre2-dev"}, {"libutf8proc.a", "libutf8proc-dev"}};
+  return link;
+}
+
 namespace {
 /// A temporary file that does not outlive its scope, nor the process.
 class ScratchFile {
@@ -96,9 +108,7 @@ static Error linkCode(const Package &package, StringRef destination, cpu::LinkOp
 
 Error elutq::writeExecutable(const Package &package, StringRef output) {
   ScratchFile linked(cpu::temporaryNameFor(output));
-  cpu::LinkOptions link;
-  link.inputs = {package.runtimeDir + "/" + kChatArchive.str(), package.runtimeDir + "/" + kRuntimeArchive.str()};
-  if (Error error = linkCode(package, linked.path, link))
+  if (Error error = linkCode(package, linked.path, linkOptions(EmitKind::Executable, package.runtimeDir)))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
@@ -127,10 +137,8 @@ Error elutq::writeLibrary(const Package &package, StringRef output) {
   };
   std::string library = beside("lib" + package.name + ".so");
   ScratchFile linked(cpu::temporaryNameFor(library));
-  cpu::LinkOptions link;
-  link.shared = true;
+  cpu::LinkOptions link = linkOptions(EmitKind::Library, package.runtimeDir);
   link.soname = "lib" + package.name + ".so";
-  link.wholeArchives = {package.runtimeDir + "/" + kRuntimeArchive.str()};
   if (Error error = linkCode(package, linked.path, link))
     return error;
 

@@ -10,7 +10,7 @@
 
 #include "elutq/Compiler/Options.h"
 #include "elutq/Target/CPU/Artefact.h"
-#include "elutq/Target/CPU/TargetInfo.h"
+#include "elutq/Target/CPU/Linker.h"
 
 namespace elutq {
 
@@ -33,6 +33,9 @@ std::string modelName(const CompileOptions &options);
 /// Where the runtime's archives for `target` are, or an error that says where they were searched.
 llvm::Expected<std::string> findRuntime(const CompileOptions &options, const cpu::TargetInfo &target,
                                         llvm::StringRef compilerPath);
+
+/// What a link for `emit` needs of the system and the runtime, without object and output.
+cpu::LinkOptions linkOptions(EmitKind emit, llvm::StringRef runtimeDir);
 
 /// Links an executable and appends the container.
 llvm::Error writeExecutable(const Package &package, llvm::StringRef output);

@@ -9,17 +9,16 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Signals.h"
-#include "llvm/Support/WithColor.h"
 
 #include <csignal>
 
 using namespace llvm;
-using elutq::EmitKind;
-
-static cl::OptionCategory category("elutq-compile options");
 
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
+  // The options that the LLVM libraries register for their own tools are none of this one.
+  cl::ResetCommandLineParser();
+  cl::OptionCategory category("elutq-compile options");
   // A file that may not grow is an error of writing, not of this program.
   std::signal(SIGXFSZ, SIG_IGN);
 
@@ -28,18 +27,19 @@ int main(int argc, char **argv) {
                                    cl::cat(category));
   cl::opt<std::string, true> output("o", cl::desc("Output file; - for text on the terminal"), cl::value_desc("file"),
                                     cl::location(options.output), cl::cat(category));
-  cl::opt<EmitKind, true> emit(
-      "emit", cl::desc("What to write:"), cl::location(options.emit), cl::init(EmitKind::Executable), cl::cat(category),
-      cl::values(clEnumValN(EmitKind::Executable, "exe", "one executable with runtime, tokenizer and weights (default)"),
-                 clEnumValN(EmitKind::Library, "lib", "libNAME.so, NAME.weights and NAME.h"),
-                 clEnumValN(EmitKind::Object, "obj", "an object file with the model's code"),
-                 clEnumValN(EmitKind::Assembly, "asm", "assembly"),
-                 clEnumValN(EmitKind::LLVM, "llvm", "IR: the llvm dialect"),
-                 clEnumValN(EmitKind::Vector, "vector", "IR: vectors and table look-ups"),
-                 clEnumValN(EmitKind::Loops, "loops", "IR: bit-serial loops, the reference"),
-                 clEnumValN(EmitKind::HLQ, "hlq", "IR: both entry points with quantized products"),
-                 clEnumValN(EmitKind::HLQONNX, "hlq-onnx", "the quantized model as ONNX"),
-                 clEnumValN(EmitKind::ONNX, "onnx", "IR: the imported graph")));
+  cl::opt<std::string> emit(
+      "emit",
+      cl::desc("What to write:\n"
+               "exe       one executable with runtime, tokenizer and weights (default)\n"
+               "lib       libNAME.so, NAME.weights and NAME.h\n"
+               "obj, asm  the model's code as an object file or assembly\n"
+               "llvm      IR: the llvm dialect\n"
+               "vector    IR: vectors and table look-ups\n"
+               "loops     IR: bit-serial loops, the reference\n"
+               "hlq       IR: both entry points with quantized products\n"
+               "hlq-onnx  the quantized model as ONNX\n"
+               "onnx      IR: the imported graph"),
+      cl::value_desc("kind"), cl::init("exe"), cl::cat(category));
   cl::opt<std::string> quantize(
       "quantize", cl::desc("How to store float weights: none, or hlq with a comma-separated list of bits=1..4, "
                            "group=16|32|64|128|256|0 (row), embedding=0..4, head=0..4 (0: float), exclude=REGEX of node names "
@@ -71,12 +71,23 @@ int main(int argc, char **argv) {
                              cl::cat(category));
   cl::opt<bool, true> quiet("q", cl::desc("No progress on standard error"), cl::location(options.quiet), cl::cat(category));
   cl::HideUnrelatedOptions(category);
-  cl::ParseCommandLineOptions(argc, argv, "ELUTQ: compiles an ONNX language model to a program for this or another CPU\n");
 
   auto fail = [](Error error) {
     errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
     return 1;
   };
+  std::string message;
+  raw_string_ostream messages(message);
+  if (!cl::ParseCommandLineOptions(argc, argv, "ELUTQ: compiles an ONNX language model to a program for this or another CPU\n",
+                                   &messages)) {
+    StringRef line = StringRef(message).trim().split('\n').first;
+    line = line.contains(": ") ? line.split(": ").second : line;
+    return fail(createStringError(line.split(".  Try:").first.trim() + "; --help lists the options"));
+  }
+  auto kind = elutq::parseEmitKind(emit);
+  if (!kind)
+    return fail(kind.takeError());
+  options.emit = *kind;
   auto quantization = elutq::parseQuantization(quantize);
   if (!quantization)
     return fail(quantization.takeError());

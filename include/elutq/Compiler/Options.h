@@ -30,6 +30,9 @@ enum class EmitKind {
   Executable ///< One file that answers prompts.
 };
 
+/// The kind named `onnx`, `hlq`, `hlq-onnx`, `loops`, `vector`, `llvm`, `asm`, `obj`, `lib` or `exe`.
+llvm::Expected<EmitKind> parseEmitKind(llvm::StringRef name);
+
 /// How float weights become HLQ weights.
 struct QuantizationOptions {
   bool enabled = true;

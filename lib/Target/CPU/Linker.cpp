@@ -134,6 +134,11 @@ Expected<Toolchain> elutq::cpu::findToolchain(const TargetInfo &target, const Li
   toolchain.crtbegin = gcc + "/crtbeginS.o";
   toolchain.crtend = gcc + "/crtendS.o";
   toolchain.libraryDirs.insert(toolchain.libraryDirs.begin(), gcc);
+  for (const auto &[file, package] : options.systemArchives) {
+    toolchain.archives.push_back(Search::find(toolchain.libraryDirs, file));
+    if (toolchain.archives.back().empty())
+      return search.missing(file, package);
+  }
   toolchain.staticCxx = !Search::find(toolchain.libraryDirs, "libstdc++.a").empty();
   toolchain.dynamicLinker = search.names.dynamicLinker.str();
   return toolchain;
@@ -173,9 +178,10 @@ Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
   add({"--end-group", "--whole-archive"});
   args.insert(args.end(), options.wholeArchives.begin(), options.wholeArchives.end());
   add({"--no-whole-archive"});
+  args.insert(args.end(), toolchain->archives.begin(), toolchain->archives.end());
   if (options.shared)
     // What the archives of the system bring is not part of the library's interface.
-    add({"--exclude-libs", "libstdc++.a:libgcc.a:libgcc_eh.a"});
+    add({"--exclude-libs", "libstdc++.a:libgcc.a:libgcc_eh.a:libpcre2-8.a:libutf8proc.a"});
   if (toolchain->staticCxx)
     add({"-Bstatic", "-lstdc++", "-Bdynamic", "-lm", "-lgcc", "-lgcc_eh", "-lc", "-lgcc", "-lgcc_eh"});
   else

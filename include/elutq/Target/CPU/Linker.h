@@ -22,6 +22,8 @@ struct LinkOptions {
   std::vector<std::string> inputs;
   /// Archives of which every member is linked.
   std::vector<std::string> wholeArchives;
+  /// Archives of the system (`libNAME.a`) and the Debian packages that bring them.
+  std::vector<std::pair<std::string, std::string>> systemArchives;
   std::string output;
   /// Folder below which system files are searched, "/" in general.
   std::string sysroot = "/";
@@ -30,7 +32,7 @@ struct LinkOptions {
 /// The system's files that a link needs.
 struct Toolchain {
   std::string crt1, crti, crtn, crtbegin, crtend, dynamicLinker;
-  std::vector<std::string> libraryDirs;
+  std::vector<std::string> libraryDirs, archives;
   /// Whether libstdc++.a is there; otherwise the shared one is linked.
   bool staticCxx = false;
 };
