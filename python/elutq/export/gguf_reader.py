@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 
 from ..errors import ExportError
 from . import gguf_tokenizer
 from .checkpoint import Checkpoint
 from .families import family_of_gguf
+from .gguf_file import GGUFError, GGUFTensor, read_gguf
 
 # Configuration keys that are spelt alike for all architectures: ours, GGUF's behind the architecture's name.
 _CONFIG_KEYS = {
@@ -32,13 +32,10 @@ class GGUFCheckpoint(Checkpoint):
         if not path.is_file():
             raise ExportError(f"'{path}' does not exist")
         try:
-            reader = gguf.GGUFReader(path)
-            metadata = {name: field.contents() for name, field in reader.fields.items() if field.data}
-            self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        # The gguf package trusts sizes in the file; whatever a damaged one makes it stumble over means the same here.
-        except Exception as error:
-            raise ExportError(f"'{path}' is not a readable GGUF file: {error or type(error).__name__}") from error
-        if metadata.get("split.count", 0) > 1:
+            metadata, self._tensors = read_gguf(path)
+        except GGUFError as error:
+            raise ExportError(f"'{path}' is not a readable GGUF file: {error}") from error
+        if metadata.get("split.count", 0) not in (0, 1):
             raise ExportError(f"'{path}' is one part of a split GGUF file; merge the parts first (llama-gguf-split --merge)")
         self.metadata = metadata
         self.family = family_of_gguf(metadata.get("general.architecture"))
@@ -96,28 +93,28 @@ class GGUFCheckpoint(Checkpoint):
             raise ExportError(f"rotary embedding of {dimensions} of {width} elements is not supported")
         kind = self.metadata.get(f"{architecture}.rope.scaling.type", "none")
         if "rope_freqs.weight" in self._tensors:
-            return {"rope_type": "factors", "factors": _dequantize(self._tensors["rope_freqs.weight"].data,
-                                                                 self._tensors["rope_freqs.weight"]).tolist()}
+            factors = self._tensors["rope_freqs.weight"]
+            return {"rope_type": "factors", "factors": _dequantize(factors, 0, factors.shape[0]).tolist()}
         if kind == "none":
             return None
         return {"rope_type": kind, "factor": self.metadata.get(f"{architecture}.rope.scaling.factor")}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names if hasattr(self, "_names") else False
+        return name in self._names
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in reversed(self._tensors[self._names[name]].shape))
+        return self._tensors[self._names[name]].shape
 
     def rows(self, name: str, begin: int, end: int) -> np.ndarray:
         tensor = self._tensors[self._names[name]]
-        if not (self.family.gguf_interleaved_rope and ".q_proj." in name or ".k_proj." in name and
-                self.family.gguf_interleaved_rope):
-            return _dequantize(tensor.data[begin:end], tensor)
+        rotated = ".q_proj." in name or ".k_proj." in name
+        if not (rotated and self.family.gguf_interleaved_rope):
+            return _dequantize(tensor, begin, end)
         # GGUF has rows (head, pair, half) where Hugging Face has (head, half, pair).
         heads = self.config["num_attention_heads"]
         if ".k_proj." in name:
             heads = self.config.get("num_key_value_heads", heads)
-        values = _dequantize(tensor.data, tensor)
+        values = _dequantize(tensor, 0, tensor.shape[0])
         if values.shape[0] % (2 * heads):
             raise ExportError(f"the tensor '{name}' has {values.shape[0]} rows, expected a multiple of {2 * heads}")
         grouped = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
@@ -146,9 +143,9 @@ def _architecture_class(model_type: str) -> str:
     return {"gemma3_text": "Gemma3ForCausalLM"}.get(model_type, model_type.capitalize() + "ForCausalLM")
 
 
-def _dequantize(data: np.ndarray, tensor: gguf.ReaderTensor) -> np.ndarray:
-    """Rows of stored blocks as f32 [rows, ...]."""
+def _dequantize(tensor: GGUFTensor, begin: int, end: int) -> np.ndarray:
+    """Elements [begin, end) of the first axis as f32 [end - begin, ...]."""
     try:
-        return np.ascontiguousarray(gguf.dequantize(data, tensor.tensor_type), dtype=np.float32)
-    except (NotImplementedError, ValueError) as error:
-        raise ExportError(f"the tensor '{tensor.name}' ({tensor.tensor_type.name}) cannot be read: {error}") from error
+        return tensor.dequantize(begin, end)
+    except NotImplementedError as error:
+        raise ExportError(f"the tensor '{tensor.name}' is of the type {tensor.type.name}, which cannot be read") from error
