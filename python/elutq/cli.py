@@ -27,6 +27,26 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _compile(arguments: argparse.Namespace) -> int:
+    from .compiler import run_compiler
+
+    output = ["-o", arguments.output] if arguments.output else []
+    status = run_compiler([arguments.model, *output, *arguments.options])
+    return status if status >= 0 else 128 - status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from .model import Model
+
+    sampling = {name: value for name in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
+                if (value := getattr(arguments, name)) is not None}
+    with Model(arguments.model, threads=arguments.threads) as model:
+        for piece in model.stream(arguments.prompt, arguments.max_new_tokens, **sampling):
+            print(piece, end="", flush=True)
+        print()
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="elutq", description="Compile ONNX language models to CPU binaries.")
     parser.add_argument("--version", action="version", version=f"elutq {__version__}")
@@ -40,12 +60,37 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--max-layers", type=int, metavar="N", help="keep only the first N layers, for experiments")
     export.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     export.set_defaults(function=_export)
+
+    compile_ = commands.add_parser("compile", help="compile an ONNX model (runs elutq-compile)",
+                                   description="Compile an ONNX model. Options not listed here go to elutq-compile, whose "
+                                               "--help lists them: elutq compile MODEL --emit=lib -o DIR/NAME")
+    compile_.add_argument("model", metavar="MODEL", help="model.onnx")
+    compile_.add_argument("-o", "--output", metavar="FILE", help="what to write")
+    compile_.set_defaults(function=_compile)
+
+    run = commands.add_parser("run", help="continue a text with a compiled model",
+                              description="Continue a text with a model compiled by `elutq compile --emit=lib`.")
+    run.add_argument("model", metavar="MODEL", help="libNAME.so, NAME.weights beside it, or their folder")
+    run.add_argument("-p", "--prompt", required=True, help="the text to continue")
+    run.add_argument("-n", "--max-new-tokens", type=int, default=128, metavar="N", help="tokens to make (default 128)")
+    run.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    run.add_argument("--temperature", type=float, help="0 (default): always the likeliest token")
+    run.add_argument("--top-k", type=int, help="choose among the K likeliest")
+    run.add_argument("--top-p", type=float, help="choose among the likeliest with this probability together")
+    run.add_argument("--min-p", type=float, help="leave out tokens less likely than this share of the likeliest")
+    run.add_argument("--repeat-penalty", type=float, help="make recent tokens less likely")
+    run.add_argument("--seed", type=int, help="same seed, same text")
+    run.set_defaults(function=_run)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status. Errors of the user's making are one line on stderr."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, options = parser.parse_known_args(arguments)
+    if options and parsed.command != "compile":
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    parsed.options = options
     try:
         return parsed.function(parsed)
     except (ElutqError, OSError) as error:
