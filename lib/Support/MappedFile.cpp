@@ -12,8 +12,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <map>
-#include <mutex>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,19 +19,6 @@
 using namespace llvm;
 
 namespace elutq {
-
-namespace {
-/// The live mappings, by their first byte: discarding pages of any other memory would lose data.
-struct Mappings {
-  std::mutex mutex;
-  std::map<const char *, size_t> sizes;
-};
-} // namespace
-
-static Mappings &getMappings() {
-  static Mappings mappings;
-  return mappings;
-}
 
 static Error failToOpen(StringRef path) {
   return createStringError("cannot open '" + path + "': " + std::strerror(errno));
@@ -67,38 +52,11 @@ Expected<std::shared_ptr<const MappedFile>> MappedFile::open(StringRef path) {
       new MappedFile(ArrayRef(static_cast<const char *>(address), size), std::move(identity)));
 }
 
-MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {
-  if (bytes.empty())
-    return;
-  Mappings &mappings = getMappings();
-  std::lock_guard<std::mutex> lock(mappings.mutex);
-  mappings.sizes.emplace(bytes.data(), bytes.size());
-}
+MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {}
 
 MappedFile::~MappedFile() {
-  if (bytes.empty())
-    return;
-  Mappings &mappings = getMappings();
-  std::lock_guard<std::mutex> lock(mappings.mutex);
-  mappings.sizes.erase(bytes.data());
-  munmap(const_cast<char *>(bytes.data()), bytes.size());
-}
-
-void releasePages(ArrayRef<char> bytes) {
-  Mappings &mappings = getMappings();
-  std::lock_guard<std::mutex> lock(mappings.mutex);
-  auto next = mappings.sizes.upper_bound(bytes.data());
-  if (bytes.empty() || next == mappings.sizes.begin())
-    return;
-  auto [start, size] = *std::prev(next);
-  if (bytes.end() > start + size)
-    return;
-  // Whole pages only: the first and last may hold parts of neighbours that somebody is reading.
-  uintptr_t page = sysconf(_SC_PAGESIZE);
-  uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.begin()) + page - 1) / page * page;
-  uintptr_t end = reinterpret_cast<uintptr_t>(bytes.end()) / page * page;
-  if (begin < end)
-    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  if (!bytes.empty())
+    munmap(const_cast<char *>(bytes.data()), bytes.size());
 }
 
 } // namespace elutq

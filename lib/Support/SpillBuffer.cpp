@@ -54,37 +54,4 @@ llvm::Expected<SpillBuffer> SpillBuffer::create(size_t size) {
       AsmResourceBlob(ArrayRef<char>(static_cast<char *>(data), size), alignment, unmap, /*dataIsMutable=*/true));
 }
 
-/// Whether `[begin, end)` lies in one mapping of a file. Pages of the heap would be lost by the advice below.
-static bool isFileMapped(uintptr_t begin, uintptr_t end) {
-  auto maps = llvm::MemoryBuffer::getFileAsStream("/proc/self/maps");
-  if (!maps)
-    return false;
-  StringRef rest = (*maps)->getBuffer();
-  while (!rest.empty()) {
-    StringRef line, range, permissions, offset, device, inode;
-    std::tie(line, rest) = rest.split('\n');
-    std::tie(range, line) = line.split(' ');
-    uintptr_t first = 0, last = 0;
-    if (range.split('-').first.getAsInteger(16, first) || range.split('-').second.getAsInteger(16, last) ||
-        begin < first || end > last)
-      continue;
-    std::tie(permissions, line) = line.split(' ');
-    std::tie(offset, line) = line.split(' ');
-    std::tie(device, line) = line.split(' ');
-    std::tie(inode, line) = line.split(' ');
-    // A private mapping that can be written may differ from its file.
-    bool sameAsFile = permissions.ends_with("s") || !permissions.contains('w');
-    return inode != "0" && sameAsFile;
-  }
-  return false;
-}
-
-void releasePages(ArrayRef<char> data) {
-  static const uintptr_t page = ::sysconf(_SC_PAGESIZE);
-  uintptr_t begin = llvm::alignTo(reinterpret_cast<uintptr_t>(data.data()), page);
-  uintptr_t end = llvm::alignDown(reinterpret_cast<uintptr_t>(data.data()) + data.size(), page);
-  if (data.size() >= spillThreshold && begin < end && isFileMapped(begin, end))
-    ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
-}
-
 } // namespace elutq

@@ -8,6 +8,7 @@
 #ifndef ELUTQ_SUPPORT_MAPPEDFILE_H
 #define ELUTQ_SUPPORT_MAPPEDFILE_H
 
+#include "elutq/Support/ReleasePages.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -36,10 +37,6 @@ private:
   llvm::ArrayRef<char> bytes;
   std::string identity;
 };
-
-/// Gives the memory of `bytes` back to the system if they lie in a mapped file, which is read again when it is needed.
-/// Does nothing to other memory.
-void releasePages(llvm::ArrayRef<char> bytes);
 
 } // namespace elutq
 

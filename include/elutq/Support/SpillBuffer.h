@@ -8,6 +8,7 @@
 #ifndef ELUTQ_SUPPORT_SPILLBUFFER_H
 #define ELUTQ_SUPPORT_SPILLBUFFER_H
 
+#include "elutq/Support/ReleasePages.h"
 #include "mlir/IR/AsmState.h"
 #include "llvm/Support/Error.h"
 
@@ -34,9 +35,6 @@ private:
 
   mlir::AsmResourceBlob blob;
 };
-
-/// Lets the pages of `data` leave memory if a file backs them, for they can be read again; does nothing otherwise.
-void releasePages(llvm::ArrayRef<char> data);
 
 } // namespace elutq
 

@@ -1,0 +1,21 @@
+//===- ReleasePages.h - Give memory of mapped files back --------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_SUPPORT_RELEASEPAGES_H
+#define ELUTQ_SUPPORT_RELEASEPAGES_H
+
+#include "llvm/ADT/ArrayRef.h"
+
+namespace elutq {
+
+/// Gives the memory of `bytes` back to the system if a mapped file backs them, which is read again when it is needed.
+/// Does nothing to other memory.
+void releasePages(llvm::ArrayRef<char> bytes);
+
+} // namespace elutq
+
+#endif // ELUTQ_SUPPORT_RELEASEPAGES_H
