@@ -55,6 +55,7 @@ module attributes {transform.with_named_sequence} {
 // A tile of 3 heads would straddle KV heads of 2.
 func.func @straddling_heads(%q: tensor<8x6x64xf32>, %k: tensor<3x32x64xf16>, %v: tensor<3x32x64xf16>, %position: index,
                             %init: tensor<8x6x64xf32>) -> tensor<8x6x64xf32> {
+  // expected-error @+3 {{failed to generate tiling loops}}
   // expected-error @+2 {{to tile operation}}
   // expected-note @+1 {{when applied to this op}}
   %o = lm.attention ins(%q, %k, %v, %position : tensor<8x6x64xf32>, tensor<3x32x64xf16>, tensor<3x32x64xf16>)
