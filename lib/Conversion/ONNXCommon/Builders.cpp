@@ -1,0 +1,268 @@
+//===- Builders.cpp - The linalg and tensor ops that conversions share ----===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Conversion/ONNXCommon.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace elutq::normalize {
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+/// Drops the batch: one leading unit dimension of a shape of rank three or more.
+static SmallVector<int64_t> dropBatch(ArrayRef<int64_t> shape) {
+  return SmallVector<int64_t>(shape.size() >= 3 && shape[0] == 1 ? shape.drop_front() : shape);
+}
+
+static SmallVector<utils::IteratorType> parallelLoops(size_t rank) {
+  return SmallVector<utils::IteratorType>(rank, utils::IteratorType::parallel);
+}
+
+static Value empty(OpBuilder &builder, Location loc, ArrayRef<int64_t> shape, Type elementType) {
+  return tensor::EmptyOp::create(builder, loc, shape, elementType);
+}
+
+Value reshape(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> shape) {
+  RankedTensorType type = typeOf(value);
+  if (type.getShape() == shape)
+    return value;
+  RankedTensorType resultType = RankedTensorType::get(shape, type.getElementType());
+  if (ElementsAttr attr = getConstant(value)) {
+    ElementsAttr retyped;
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
+      retyped = DenseResourceElementsAttr::get(resultType, resource.getRawHandle());
+    else if (auto dense = dyn_cast<DenseElementsAttr>(attr))
+      retyped = dense.reshape(resultType);
+    if (retyped)
+      return arith::ConstantOp::create(builder, value.getLoc(), resultType, cast<TypedAttr>(retyped));
+  }
+  // Undo an earlier reshape first, so that chains of them do not pile up.
+  Value source = value;
+  if (auto expand = value.getDefiningOp<tensor::ExpandShapeOp>())
+    source = expand.getSrc();
+  else if (auto collapse = value.getDefiningOp<tensor::CollapseShapeOp>())
+    source = collapse.getSrc();
+  for (Value from : {source, value}) {
+    RankedTensorType fromType = typeOf(from);
+    if (fromType == resultType)
+      return from;
+    std::optional<SmallVector<ReassociationIndices>> map = getReassociationIndicesForReshape(fromType, resultType);
+    if (!map)
+      continue;
+    if (fromType.getRank() > resultType.getRank())
+      return tensor::CollapseShapeOp::create(builder, loc, resultType, from, *map);
+    return tensor::ExpandShapeOp::create(builder, loc, resultType, from, *map);
+  }
+  // Neither a collapse nor an expansion: go through one dimension.
+  Value flat = reshape(builder, loc, value, {type.getNumElements()});
+  ReassociationIndices all = llvm::to_vector(llvm::seq<int64_t>(0, resultType.getRank()));
+  SmallVector<ReassociationIndices> map;
+  if (!all.empty())
+    map.push_back(all);
+  if (resultType.getRank() == 0)
+    return tensor::CollapseShapeOp::create(builder, loc, resultType, flat, map);
+  return tensor::ExpandShapeOp::create(builder, loc, resultType, flat, map);
+}
+
+Value transpose(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> permutation) {
+  RankedTensorType type = typeOf(value);
+  SmallVector<int64_t> shape, moved, order;
+  for (int64_t source : permutation)
+    shape.push_back(type.getDimSize(source));
+  // Only dimensions larger than one move data.
+  SmallVector<int64_t> reduced;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    if (type.getDimSize(i) != 1) {
+      moved.push_back(i);
+      reduced.push_back(type.getDimSize(i));
+    }
+  for (int64_t source : permutation)
+    if (type.getDimSize(source) != 1)
+      order.push_back(llvm::find(moved, source) - moved.begin());
+  if (llvm::is_sorted(order))
+    return reshape(builder, loc, value, shape);
+  SmallVector<int64_t> transposed;
+  for (int64_t source : order)
+    transposed.push_back(reduced[source]);
+  Value input = reshape(builder, loc, value, reduced);
+  Value init = empty(builder, loc, transposed, type.getElementType());
+  Value result = linalg::TransposeOp::create(builder, loc, input, init, order)->getResult(0);
+  return reshape(builder, loc, result, shape);
+}
+
+Value scalar(OpBuilder &builder, Location loc, Type type, double number) {
+  TypedAttr attr = isa<FloatType>(type) ? TypedAttr(builder.getFloatAttr(type, number))
+                                        : TypedAttr(builder.getIntegerAttr(type, static_cast<int64_t>(number)));
+  return arith::ConstantOp::create(builder, loc, type, attr);
+}
+
+Value fill(OpBuilder &builder, Location loc, RankedTensorType type, double number) {
+  Value init = empty(builder, loc, type.getShape(), type.getElementType());
+  Value value = scalar(builder, loc, type.getElementType(), number);
+  return linalg::FillOp::create(builder, loc, value, init).getResult(0);
+}
+
+Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTensorType resultType, ElementwiseBody body) {
+  SmallVector<int64_t> shape = dropBatch(resultType.getShape());
+  int64_t rank = shape.size();
+  SmallVector<Value> operands;
+  SmallVector<AffineMap> maps;
+  SmallVector<int> operandOf;
+  for (Value input : inputs) {
+    if (std::optional<double> number = getConstantNumber(input)) {
+      operandOf.push_back(-1);
+      continue;
+    }
+    // Dimensions of the input counted from the end; those of size one that are stretched are dropped.
+    ArrayRef<int64_t> inputShape = typeOf(input).getShape();
+    int64_t inputRank = inputShape.size();
+    SmallVector<int64_t> kept;
+    SmallVector<AffineExpr> exprs;
+    for (int64_t i = 0; i < inputRank; ++i) {
+      int64_t loop = i + rank - inputRank;
+      if (loop < 0 || (inputShape[i] == 1 && shape[loop] != 1))
+        continue;
+      kept.push_back(inputShape[i]);
+      exprs.push_back(builder.getAffineDimExpr(loop));
+    }
+    operandOf.push_back(operands.size());
+    operands.push_back(reshape(builder, loc, input, kept));
+    maps.push_back(AffineMap::get(rank, 0, exprs, builder.getContext()));
+  }
+  maps.push_back(builder.getMultiDimIdentityMap(rank));
+  Value init = empty(builder, loc, shape, resultType.getElementType());
+  auto generic = linalg::GenericOp::create(
+      builder, loc, init.getType(), operands, init, maps, parallelLoops(rank),
+      [&](OpBuilder &nested, Location nestedLoc, ValueRange args) {
+        SmallVector<Value> scalars;
+        for (auto [input, operand] : llvm::zip_equal(inputs, operandOf))
+          scalars.push_back(operand >= 0 ? args[operand]
+                                         : scalar(nested, nestedLoc, typeOf(input).getElementType(), *getConstantNumber(input)));
+        linalg::YieldOp::create(nested, nestedLoc, body(nested, nestedLoc, scalars));
+      });
+  return reshape(builder, loc, generic.getResult(0), resultType.getShape());
+}
+
+Value reduceLast(OpBuilder &builder, Location loc, Value value, double initial,
+                 function_ref<Value(OpBuilder &, Location, Value, Value)> combine) {
+  RankedTensorType type = typeOf(value);
+  SmallVector<int64_t> shape = dropBatch(type.getShape());
+  Value input = reshape(builder, loc, value, shape);
+  int64_t rank = shape.size();
+  Value init = fill(builder, loc, RankedTensorType::get(ArrayRef(shape).drop_back(), type.getElementType()), initial);
+  AffineMap inputMap = builder.getMultiDimIdentityMap(rank);
+  AffineMap resultMap = inputMap.dropResult(rank - 1);
+  SmallVector<utils::IteratorType> loops = parallelLoops(rank);
+  loops.back() = utils::IteratorType::reduction;
+  auto generic = linalg::GenericOp::create(builder, loc, init.getType(), input, init, ArrayRef<AffineMap>{inputMap, resultMap}, loops,
+                                           [&](OpBuilder &nested, Location nestedLoc, ValueRange args) {
+                                             linalg::YieldOp::create(nested, nestedLoc,
+                                                                     combine(nested, nestedLoc, args[0], args[1]));
+                                           });
+  return reshape(builder, loc, generic.getResult(0), type.getShape().drop_back());
+}
+
+static void fillSlice(OpBuilder &builder, ArrayRef<int64_t> shape, int64_t axis, OpFoldResult offset, int64_t stride,
+                      SmallVectorImpl<OpFoldResult> &offsets, SmallVectorImpl<OpFoldResult> &strides) {
+  offsets.assign(shape.size(), builder.getIndexAttr(0));
+  strides.assign(shape.size(), builder.getIndexAttr(1));
+  offsets[axis] = offset;
+  strides[axis] = builder.getIndexAttr(stride);
+}
+
+Value slice(OpBuilder &builder, Location loc, Value value, int64_t axis, OpFoldResult offset, int64_t size, int64_t stride) {
+  RankedTensorType type = typeOf(value);
+  if (isConstantIntValue(offset, 0) && size == type.getDimSize(axis) && stride == 1)
+    return value;
+  SmallVector<OpFoldResult> offsets, strides;
+  fillSlice(builder, type.getShape(), axis, offset, stride, offsets, strides);
+  SmallVector<int64_t> shape(type.getShape());
+  shape[axis] = size;
+  return tensor::ExtractSliceOp::create(builder, loc, RankedTensorType::get(shape, type.getElementType()), value, offsets,
+                                        getAsIndexOpFoldResult(builder.getContext(), shape), strides);
+}
+
+Value insert(OpBuilder &builder, Location loc, Value source, Value destination, int64_t axis, int64_t offset, int64_t stride) {
+  SmallVector<OpFoldResult> offsets, strides;
+  fillSlice(builder, typeOf(source).getShape(), axis, builder.getIndexAttr(offset), stride, offsets, strides);
+  return tensor::InsertSliceOp::create(builder, loc, source, destination, offsets,
+                                       getAsIndexOpFoldResult(builder.getContext(), typeOf(source).getShape()), strides);
+}
+
+Value matmul(OpBuilder &builder, Location loc, Value x, Value w, bool transposed) {
+  int64_t columns = typeOf(w).getDimSize(transposed ? 0 : 1);
+  Value init = fill(builder, loc, RankedTensorType::get({typeOf(x).getDimSize(0), columns}, typeOf(x).getElementType()), 0);
+  if (transposed)
+    return linalg::MatmulTransposeBOp::create(builder, loc, ValueRange{x, w}, ValueRange{init})->getResult(0);
+  return linalg::MatmulOp::create(builder, loc, ValueRange{x, w}, ValueRange{init}).getResult(0);
+}
+
+Value rmsNorm(OpBuilder &builder, Location loc, Value x, Value scale, double epsilon) {
+  RankedTensorType type = typeOf(x);
+  Type element = type.getElementType();
+  Value sum = reduceLast(builder, loc, x, 0.0, [](OpBuilder &b, Location l, Value v, Value acc) -> Value {
+    return arith::AddFOp::create(b, l, arith::MulFOp::create(b, l, v, v), acc);
+  });
+  double columns = type.getDimSize(type.getRank() - 1);
+  Value inverse = elementwise(builder, loc, sum, typeOf(sum), [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+    Value mean = arith::DivFOp::create(b, l, args[0], scalar(b, l, element, columns));
+    Value root = math::SqrtOp::create(b, l, arith::AddFOp::create(b, l, mean, scalar(b, l, element, epsilon)));
+    return arith::DivFOp::create(b, l, scalar(b, l, element, 1.0), root);
+  });
+  SmallVector<int64_t> column(typeOf(inverse).getShape());
+  column.push_back(1);
+  inverse = reshape(builder, loc, inverse, column);
+  return elementwise(builder, loc, {x, inverse, scale}, type, [](OpBuilder &b, Location l, ValueRange args) -> Value {
+    return arith::MulFOp::create(b, l, arith::MulFOp::create(b, l, args[0], args[1]), args[2]);
+  });
+}
+
+Value rotary(OpBuilder &builder, Location loc, Value x, Value cos, Value sin, bool interleaved) {
+  RankedTensorType type = typeOf(x);
+  int64_t axis = type.getRank() - 1;
+  int64_t half = typeOf(cos).getShape().back();
+  int64_t second = interleaved ? 1 : half, stride = interleaved ? 2 : 1;
+  Value low = slice(builder, loc, x, axis, builder.getIndexAttr(0), half, stride);
+  Value high = slice(builder, loc, x, axis, builder.getIndexAttr(second), half, stride);
+  auto rotate = [&](Value a, Value b, bool subtract) {
+    return elementwise(builder, loc, {a, b, cos, sin}, typeOf(low), [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+      Value left = arith::MulFOp::create(nested, l, args[0], args[2]);
+      Value right = arith::MulFOp::create(nested, l, args[1], args[3]);
+      if (subtract)
+        return arith::SubFOp::create(nested, l, left, right);
+      return arith::AddFOp::create(nested, l, left, right);
+    });
+  };
+  Value result = 2 * half == type.getDimSize(axis) ? empty(builder, loc, type.getShape(), type.getElementType()) : x;
+  result = insert(builder, loc, rotate(low, high, true), result, axis, 0, stride);
+  return insert(builder, loc, rotate(high, low, false), result, axis, second, stride);
+}
+
+Value iota(OpBuilder &builder, Location loc, int64_t count, Value start) {
+  Type i64 = builder.getI64Type();
+  Value init = empty(builder, loc, {count}, i64);
+  return linalg::GenericOp::create(
+             builder, loc, init.getType(), ValueRange{}, init, ArrayRef<AffineMap>{builder.getMultiDimIdentityMap(1)},
+             parallelLoops(1),
+             [&](OpBuilder &nested, Location l, ValueRange) {
+               Value index = linalg::IndexOp::create(nested, l, 0);
+               Value sum = arith::AddIOp::create(nested, l, index, start);
+               Value number = arith::IndexCastOp::create(nested, l, i64, sum);
+               linalg::YieldOp::create(nested, l, number);
+             })
+      .getResult(0);
+}
+
+} // namespace elutq::normalize
