@@ -1,0 +1,104 @@
+//===- ONNXToLinalg.cpp - convert-onnx-to-linalg --------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Patterns.h"
+#include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/Passes.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace elutq {
+#define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
+#include "elutq/Conversion/Passes.h.inc"
+} // namespace elutq
+
+using namespace mlir;
+using namespace elutq;
+using namespace elutq::normalize;
+
+namespace {
+
+/// Keeps why each op was not converted, and counts those that were.
+struct ReasonListener : RewriterBase::Listener {
+  void notifyMatchFailure(Location loc, function_ref<void(Diagnostic &)> reasonCallback) override {
+    Diagnostic diagnostic(loc, DiagnosticSeverity::Remark);
+    reasonCallback(diagnostic);
+    reasons[loc] = diagnostic.str();
+  }
+  void notifyPatternEnd(const Pattern &, LogicalResult status) override { numConverted += succeeded(status); }
+
+  llvm::DenseMap<Location, std::string> reasons;
+  int64_t numConverted = 0;
+};
+
+struct ConvertONNXToLinalgPass : elutq::impl::ConvertONNXToLinalgPassBase<ConvertONNXToLinalgPass> {
+  void runOnOperation() override {
+    Operation *root = getOperation();
+    foldConstants(root);
+    eraseUnused(root);
+    RewritePatternSet patterns(&getContext());
+    populateElementwisePatterns(patterns);
+    populateLinearPatterns(patterns);
+    populateNormalizationPatterns(patterns);
+    populateReductionPatterns(patterns);
+    populateShapePatterns(patterns);
+    ReasonListener listener;
+    walkAndApplyPatterns(root, std::move(patterns), &listener);
+    numConverted += listener.numConverted;
+    eraseUnused(root);
+    if (failed(reportRemaining(root, listener)))
+      signalPassFailure();
+  }
+
+private:
+  static void foldConstants(Operation *root) {
+    IRRewriter rewriter(root->getContext());
+    SmallVector<Operation *> ops;
+    root->walk([&](Operation *op) {
+      if (isa<onnx::ONNXDialect>(op->getDialect()))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops)
+      (void)foldConstantOp(rewriter, op);
+  }
+
+  /// Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
+  static void eraseUnused(Operation *root) {
+    root->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+      if (isOpTriviallyDead(op))
+        op->erase();
+    });
+  }
+
+  /// One error that names all ops that could not be converted.
+  static LogicalResult reportRemaining(Operation *root, const ReasonListener &listener) {
+    SmallVector<Operation *> remaining;
+    root->walk([&](Operation *op) {
+      if (isa_and_present<onnx::ONNXDialect>(op->getDialect()) && !isa<onnx::NoneOp>(op))
+        remaining.push_back(op);
+    });
+    if (remaining.empty())
+      return success();
+    InFlightDiagnostic diagnostic = emitError(root->getLoc())
+                                    << "cannot convert " << remaining.size() << " operation" << (remaining.size() == 1 ? "" : "s")
+                                    << " of the model";
+    for (Operation *op : remaining) {
+      Diagnostic &note = diagnostic.attachNote(op->getLoc());
+      note << "'" << op->getName() << "'";
+      if (StringRef name = getNodeName(op->getLoc()); !name.empty())
+        note << " (node \"" << name << "\")";
+      auto reason = listener.reasons.find(op->getLoc());
+      note << ": " << (reason == listener.reasons.end() ? StringRef("this operator is not supported") : StringRef(reason->second));
+    }
+    return failure();
+  }
+};
+
+} // namespace
