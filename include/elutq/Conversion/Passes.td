@@ -41,4 +41,84 @@ def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::Functio
                            "::mlir::scf::SCFDialect"];
 }
 
+//===----------------------------------------------------------------------===//
+// ONNXToLM
+//===----------------------------------------------------------------------===//
+
+def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
+  let summary = "Make the graph of a language model an entry point with caches";
+  let description = [{
+    Rewrites the one function of an imported language model, whose rows `M` are known, to
+
+    ```
+    func.func @<entry>(%tokens: tensor<Mxi64>, %count: index, %position: index, %k0: tensor<HxCAPxDxf16>, %v0, %k1, ...)
+        -> (tensor<1xVxf32>, tensor<HxCAPxDxf16>, ...)
+    ```
+
+    `onnx.Attention` and `onnx.contrib.GroupQueryAttention` become `lm.cache_append` and `lm.attention`; the caches are
+    paired with the model's past and present values through these ops, in their order, never by name. The mask is understood by
+    what it computes: `k <= q`, and `k > q - window` for a sliding window, over the positions of keys and queries; any
+    other mask is an error. Position ids become `position + i`; the attention mask and the lengths of the past
+    disappear. Only row `count - 1` enters the output head. `CAP` is `max-context`, or `window + chunk` where less, rounded up to
+    16. The module gets `elutq.model = {chunk, layers, max_context, vocab}`.
+
+    Ensures: the function has no `onnx` attention. Next: `convert-onnx-to-lm`.
+  }];
+  let options = [
+    Option<"entry", "entry", "std::string", /*default=*/"\"decode\"", "Name of the function">,
+    Option<"chunk", "chunk", "int64_t", /*default=*/"64", "Largest number of rows of any entry point that shares the caches (default: 64)">,
+    Option<"maxContext", "max-context", "int64_t", /*default=*/"4096", "Largest number of positions (default: 4096)">,
+    Option<"kvCache", "kv-cache", "std::string", /*default=*/"\"f16\"", "Element type of the caches: f16 or f32 (default: f16)">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+                           "::elutq::lm::LMDialect"];
+  let statistics = [Statistic<"numAttention", "num-attention", "Number of attention ops converted">];
+}
+
+def ConvertONNXToLMPass : Pass<"convert-onnx-to-lm"> {
+  let summary = "Convert token embeddings to lm";
+  let description = [{
+    A Gather of rows of a constant float matrix becomes `lm.gather`. Everything else stays.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+                           "::elutq::lm::LMDialect"];
+  let statistics = [Statistic<"numGathers", "num-gathers", "Number of embeddings converted">];
+}
+
+//===----------------------------------------------------------------------===//
+// ONNXToHLQ
+//===----------------------------------------------------------------------===//
+
+def ConvertONNXToHLQPass : Pass<"convert-onnx-to-hlq"> {
+  let summary = "Convert quantized linear layers and embeddings to hlq";
+  let description = [{
+    `onnx.contrib.MatMulNBits`, `onnx.contrib.GatherBlockQuantized`, `onnx.elutq.HLQMatMul` and `onnx.elutq.HLQGather` with
+    constant weights become `hlq.linear` and `hlq.gather`. The codes of uniform formats are cut into bit planes without loss;
+    their scales and zeros are kept in f32: `s_j = 2^j * s`, `z = -zero_point * s`. Zero points may be integers or floats.
+
+    Ensures: no quantized op remains; one that cannot be converted is an error.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+                           "::elutq::hlq::HLQDialect"];
+  let statistics = [Statistic<"numLinear", "num-linear", "Number of linear layers converted">,
+                    Statistic<"numGathers", "num-gathers", "Number of embeddings converted">];
+}
+
+//===----------------------------------------------------------------------===//
+// ONNXToLinalg
+//===----------------------------------------------------------------------===//
+
+def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg"> {
+  let summary = "Convert all other onnx ops to linalg, tensor, arith and math";
+  let description = [{
+    Evaluates the integer arithmetic of shapes on constants, removes what is unused, and converts the rest on tensors of
+    static shape. Products with a matrix become `linalg.matmul` on two dimensions, with the matrix as `[N, K]` where
+    the model transposes a constant; one leading unit dimension is dropped in all linalg ops.
+
+    Ensures: no `onnx` op remains. Otherwise one error lists all ops that could not be converted, each with its node and the reason.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numConverted", "num-converted", "Number of onnx ops converted">];
+}
+
 #endif // ELUTQ_CONVERSION_PASSES_TD

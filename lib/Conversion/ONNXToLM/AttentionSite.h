@@ -1,0 +1,66 @@
+//===- AttentionSite.h - An attention op of a model -------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_LIB_CONVERSION_ONNXTOLM_ATTENTIONSITE_H
+#define ELUTQ_LIB_CONVERSION_ONNXTOLM_ATTENTIONSITE_H
+
+#include "SymbolicIndex.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace elutq::normalize {
+
+/// What one attention op of the model computes, whichever operator spells it.
+struct AttentionSite {
+  mlir::Operation *op = nullptr;
+  /// Keys and values of the past, arguments of the function.
+  mlir::BlockArgument pastKey, pastValue;
+  /// Keys and values with the new ones, or null.
+  mlir::Value presentKey, presentValue;
+  /// The new rows: `[1, M, heads * size]` or `[1, heads, M, size]`. Key and value are null where the query packs all three.
+  mlir::Value query, key, value;
+  int64_t heads = 0, kvHeads = 0, headSize = 0;
+  float scale = 0, softcap = 0;
+  int64_t window = 0;
+  /// Tables of a rotary embedding that the op does itself, or null.
+  mlir::Value cos, sin;
+  bool interleaved = false;
+};
+
+/// An error at a node of the model, which it names.
+mlir::InFlightDiagnostic emitNodeError(mlir::Operation *op);
+
+/// Whether `op` is an attention op.
+bool isAttention(mlir::Operation *op);
+
+/// Reads all but the mask.
+mlir::FailureOr<AttentionSite> matchAttention(mlir::Operation *op, int64_t rows);
+
+/// Reads the mask and checks that it is causal.
+mlir::LogicalResult matchVisibility(AttentionSite &site, SymbolicEvaluator &evaluator, int64_t rows);
+
+/// What an entry point hands to its attention ops.
+struct EntryContext {
+  mlir::Value position, count;
+  int64_t rows = 0;
+  int64_t maxContext = 0;
+  /// Rows that rotary tables get, so that a read of `rows` from any position stays inside.
+  int64_t tableRows = 0;
+};
+
+/// The caches after the new rows.
+struct UpdatedCaches {
+  mlir::Value key, value;
+};
+
+/// Replaces the attention op by ops of the lm dialect on the caches, of type `[heads, capacity, size]`.
+mlir::FailureOr<UpdatedCaches> rewriteAttention(mlir::OpBuilder &builder, const AttentionSite &site, const EntryContext &entry,
+                                                mlir::Value keyCache, mlir::Value valueCache);
+
+} // namespace elutq::normalize
+
+#endif // ELUTQ_LIB_CONVERSION_ONNXTOLM_ATTENTIONSITE_H

@@ -1,0 +1,326 @@
+//===- BuildEntry.cpp - lm-build-entry ------------------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttentionSite.h"
+#include "OutputRow.h"
+#include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/Passes.h"
+#include "elutq/Dialect/LM/IR/LM.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Iterators.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace elutq {
+#define GEN_PASS_DEF_LMBUILDENTRYPASS
+#include "elutq/Conversion/Passes.h.inc"
+} // namespace elutq
+
+using namespace mlir;
+using namespace elutq;
+using namespace elutq::normalize;
+
+namespace {
+
+constexpr StringLiteral kNameAttr = "onnx.name";
+
+/// The granularity of cache capacities: the block of lm.attention.
+constexpr int64_t kBlock = 16;
+
+bool isIntegerTensor(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && isa<IntegerType>(type.getElementType()) && !type.getElementType().isInteger(1);
+}
+
+/// Whether the rows that `value` names are taken from a matrix.
+bool selectsRows(Value value) {
+  for (OpOperand &use : value.getUses()) {
+    Operation *user = use.getOwner();
+    if (isa<onnx::CastOp, onnx::ReshapeOp, onnx::IdentityOp>(user) && use.getOperandNumber() == 0 && selectsRows(user->getResult(0)))
+      return true;
+    if (auto gather = dyn_cast<onnx::GatherOp>(user); gather && use.getOperandNumber() == 1) {
+      auto type = dyn_cast<RankedTensorType>(gather.getData().getType());
+      if (type && type.getRank() == 2 && isa<FloatType>(type.getElementType()) && getConstant(gather.getData()))
+        return true;
+    }
+    if (isa<onnx::ContribGatherBlockQuantizedOp>(user) && use.getOperandNumber() == 1)
+      return true;
+    if (isa<onnx::ElutqHLQGatherOp>(user) && use.getOperandNumber() == 0)
+      return true;
+  }
+  return false;
+}
+
+/// Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
+void eraseUnused(func::FuncOp function) {
+  function->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+    if (isOpTriviallyDead(op))
+      op->erase();
+  });
+}
+
+/// Does the work on one function.
+class EntryBuilder {
+public:
+  EntryBuilder(func::FuncOp function, const LMBuildEntryPassOptions &options) : function(function), options(options) {}
+
+  LogicalResult run();
+  int64_t getNumAttention() const { return sites.size(); }
+
+private:
+  LogicalResult findTokens();
+  LogicalResult findAttention();
+  LogicalResult findOtherInputs();
+  LogicalResult findLogits();
+  LogicalResult verifyOptions();
+  void addArguments();
+  LogicalResult rewriteBody();
+  LogicalResult finish();
+
+  InFlightDiagnostic emitInputError(BlockArgument argument) {
+    InFlightDiagnostic diagnostic = emitError(function.getLoc());
+    diagnostic << "input \"" << nameOf(argument) << "\" ";
+    return diagnostic;
+  }
+  StringRef nameOf(BlockArgument argument) {
+    auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kNameAttr);
+    return name ? name.getValue() : StringRef("?");
+  }
+  int64_t capacityOf(const AttentionSite &site) const {
+    int64_t context = llvm::alignTo(options.maxContext, kBlock);
+    if (site.window == 0)
+      return context;
+    return std::min<int64_t>(context, llvm::alignTo(site.window + options.chunk, kBlock));
+  }
+
+  func::FuncOp function;
+  const LMBuildEntryPassOptions &options;
+  BlockArgument tokens;
+  InputRoles roles;
+  SmallVector<AttentionSite> sites;
+  Value logits;
+  // The new interface.
+  BlockArgument newTokens, count, position;
+  SmallVector<BlockArgument> caches;
+  SmallVector<Value> updated;
+};
+
+LogicalResult EntryBuilder::findTokens() {
+  for (BlockArgument argument : function.getArguments()) {
+    if (!isIntegerTensor(argument) || !selectsRows(argument))
+      continue;
+    if (tokens)
+      return emitInputError(argument) << "selects embeddings, as does \"" << nameOf(tokens) << "\": expected one input of token ids";
+    tokens = argument;
+  }
+  if (!tokens)
+    return emitError(function.getLoc()) << "expected an input of token ids that selects rows of a constant embedding";
+  auto type = getStaticType(tokens);
+  if (!type || type.getRank() != 2 || type.getDimSize(0) != 1)
+    return emitInputError(tokens) << "must have the static shape [1, rows], but has type " << tokens.getType();
+  roles.rows = type.getDimSize(1);
+  return success();
+}
+
+LogicalResult EntryBuilder::findAttention() {
+  llvm::SmallPtrSet<Value, 16> seen;
+  WalkResult result = function.walk([&](Operation *op) {
+    if (!isAttention(op))
+      return WalkResult::advance();
+    FailureOr<AttentionSite> site = matchAttention(op, roles.rows);
+    if (failed(site))
+      return WalkResult::interrupt();
+    for (BlockArgument past : {site->pastKey, site->pastValue}) {
+      if (!seen.insert(past).second) {
+        emitNodeError(op) << "its past is also that of another attention: shared caches are not supported";
+        return WalkResult::interrupt();
+      }
+      roles.pastAxis[past] = cast<ShapedType>(past.getType()).getRank() - 2;
+    }
+    sites.push_back(*site);
+    return WalkResult::advance();
+  });
+  if (result.wasInterrupted())
+    return failure();
+  if (sites.empty())
+    return emitError(function.getLoc()) << "expected a language model, but found no attention operation";
+  return success();
+}
+
+LogicalResult EntryBuilder::findOtherInputs() {
+  for (BlockArgument argument : function.getArguments()) {
+    if (argument == tokens || roles.pastAxis.contains(argument))
+      continue;
+    if (argument.use_empty())
+      continue;
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    // One number per row are positions; one per position, past ones included, is the attention mask.
+    if (isIntegerTensor(argument) && type.hasStaticShape() && type.getNumElements() == roles.rows && !roles.positionIds)
+      roles.positionIds = argument;
+    else if (type && isa<IntegerType>(type.getElementType()) && type.getRank() == 2 && type.isDynamicDim(1) && !roles.attentionMask)
+      roles.attentionMask = argument;
+    else
+      return emitInputError(argument) << "of type " << argument.getType()
+                                      << " is not understood; expected token ids, position ids, an attention mask, and the past keys and "
+                                         "values of attention";
+  }
+  SymbolicEvaluator evaluator(roles);
+  for (AttentionSite &site : sites)
+    if (failed(matchVisibility(site, evaluator, roles.rows)))
+      return failure();
+  return success();
+}
+
+LogicalResult EntryBuilder::findLogits() {
+  llvm::SmallPtrSet<Value, 16> presents;
+  for (const AttentionSite &site : sites)
+    for (Value present : {site.presentKey, site.presentValue})
+      if (present)
+        presents.insert(present);
+  auto source = [](Value value) {
+    while (isa_and_present<onnx::CastOp, onnx::IdentityOp>(value.getDefiningOp()))
+      value = value.getDefiningOp()->getOperand(0);
+    return value;
+  };
+  Operation *terminator = function.front().getTerminator();
+  for (auto [index, result] : llvm::enumerate(terminator->getOperands())) {
+    if (presents.contains(source(result)))
+      continue;
+    auto type = getStaticType(result);
+    bool isLogits = type && type.getElementType().isF32() && type.getRank() >= 2 && type.getDimSize(type.getRank() - 2) == roles.rows &&
+                    type.getNumElements() == roles.rows * type.getShape().back();
+    if (!isLogits || logits) {
+      auto name = function.getResultAttrOfType<StringAttr>(index, kNameAttr);
+      return emitError(function.getLoc()) << "output \"" << (name ? name.getValue() : "?") << "\" of type " << result.getType()
+                                          << " is not understood; expected f32 logits [1, rows, vocabulary], and the keys and values of attention";
+    }
+    logits = result;
+  }
+  if (!logits)
+    return emitError(function.getLoc()) << "expected an output of logits";
+  return success();
+}
+
+LogicalResult EntryBuilder::verifyOptions() {
+  if (options.maxContext < 1 || options.chunk < 1)
+    return emitError(function.getLoc()) << "expected max-context and chunk to be positive";
+  if (roles.rows > options.chunk)
+    return emitError(function.getLoc()) << "expected at most chunk (" << options.chunk << ") rows, but got " << roles.rows;
+  if (options.chunk > options.maxContext)
+    return emitError(function.getLoc()) << "expected chunk (" << options.chunk << ") to be at most max-context (" << options.maxContext << ")";
+  if (options.kvCache != "f16" && options.kvCache != "f32")
+    return emitError(function.getLoc()) << "expected kv-cache to be f16 or f32, but got '" << options.kvCache << "'";
+  return success();
+}
+
+void EntryBuilder::addArguments() {
+  Block &body = function.front();
+  Builder builder(function.getContext());
+  Location loc = function.getLoc();
+  newTokens = body.addArgument(RankedTensorType::get({roles.rows}, builder.getI64Type()), loc);
+  count = body.addArgument(builder.getIndexType(), loc);
+  position = body.addArgument(builder.getIndexType(), loc);
+  Type element = options.kvCache == "f16" ? Type(builder.getF16Type()) : Type(builder.getF32Type());
+  for (const AttentionSite &site : sites) {
+    auto type = RankedTensorType::get({site.kvHeads, capacityOf(site), site.headSize}, element);
+    caches.push_back(body.addArgument(type, site.op->getLoc()));
+    caches.push_back(body.addArgument(type, site.op->getLoc()));
+  }
+}
+
+LogicalResult EntryBuilder::rewriteBody() {
+  OpBuilder builder = OpBuilder::atBlockBegin(&function.front());
+  Location loc = function.getLoc();
+  auto replaceInput = [&](Value argument, Value numbers) {
+    auto type = cast<RankedTensorType>(argument.getType());
+    Value value = reshape(builder, loc, numbers, type.getShape());
+    if (value.getType() != type)
+      value = elementwise(builder, loc, value, type, [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+        return arith::TruncIOp::create(b, l, type.getElementType(), args[0]);
+      });
+    argument.replaceAllUsesWith(value);
+  };
+  replaceInput(tokens, newTokens);
+  if (roles.positionIds)
+    replaceInput(roles.positionIds, iota(builder, loc, roles.rows, position));
+  // Padding rows stand at most rows - 1 positions beyond the context.
+  EntryContext entry{position, count, roles.rows, options.maxContext, options.maxContext + options.chunk};
+  for (auto [index, site] : llvm::enumerate(sites)) {
+    FailureOr<UpdatedCaches> result = rewriteAttention(builder, site, entry, caches[2 * index], caches[2 * index + 1]);
+    if (failed(result))
+      return failure();
+    updated.append({result->key, result->value});
+  }
+  Operation *terminator = function.front().getTerminator();
+  builder.setInsertionPoint(terminator);
+  Value row = position;
+  if (roles.rows > 1)
+    row = arith::SubIOp::create(builder, logits.getLoc(), count, arith::ConstantIndexOp::create(builder, logits.getLoc(), 1));
+  Value last = selectRow(builder, logits, row);
+  SmallVector<Value> results{reshape(builder, logits.getLoc(), last, {1, cast<RankedTensorType>(last.getType()).getShape().back()})};
+  llvm::append_range(results, updated);
+  terminator->setOperands(results);
+  return success();
+}
+
+LogicalResult EntryBuilder::finish() {
+  eraseUnused(function);
+  int64_t oldArguments = function.getNumArguments();
+  Block &body = function.front();
+  for (int64_t i = 0; i < oldArguments; ++i)
+    if (!body.getArgument(i).use_empty()) {
+      Operation *user = *body.getArgument(i).getUsers().begin();
+      emitNodeError(user) << "its use of input \"" << nameOf(body.getArgument(i))
+                          << "\" is not understood; supported are the past as an operand of attention, and lengths and masks for attention";
+      return failure();
+    }
+  int64_t vocabulary = cast<RankedTensorType>(body.getTerminator()->getOperand(0).getType()).getDimSize(1);
+  body.eraseArguments(0, oldArguments);
+  Builder builder(function.getContext());
+  function.setArgAttrsAttr(ArrayAttr());
+  function.setResAttrsAttr(ArrayAttr());
+  function.setFunctionType(builder.getFunctionType(body.getArgumentTypes(), body.getTerminator()->getOperandTypes()));
+  function.setName(options.entry);
+  auto module = function->getParentOfType<ModuleOp>();
+  module->setAttr("elutq.model", builder.getDictionaryAttr({builder.getNamedAttr("chunk", builder.getI64IntegerAttr(options.chunk)),
+                                                            builder.getNamedAttr("layers", builder.getI64IntegerAttr(sites.size())),
+                                                            builder.getNamedAttr("max_context", builder.getI64IntegerAttr(options.maxContext)),
+                                                            builder.getNamedAttr("vocab", builder.getI64IntegerAttr(vocabulary))}));
+  return success();
+}
+
+LogicalResult EntryBuilder::run() {
+  if (failed(findTokens()) || failed(findAttention()) || failed(findOtherInputs()) || failed(findLogits()) || failed(verifyOptions()))
+    return failure();
+  addArguments();
+  if (failed(rewriteBody()))
+    return failure();
+  return finish();
+}
+
+struct LMBuildEntryPass : elutq::impl::LMBuildEntryPassBase<LMBuildEntryPass> {
+  using LMBuildEntryPassBase::LMBuildEntryPassBase;
+
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
+    if (functions.size() != 1 || functions.front().isExternal()) {
+      emitError(getOperation().getLoc()) << "expected a module of one function, the graph of the model";
+      return signalPassFailure();
+    }
+    LMBuildEntryPassOptions options{entry, chunk, maxContext, kvCache};
+    EntryBuilder builder(functions.front(), options);
+    if (failed(builder.run()))
+      return signalPassFailure();
+    numAttention += builder.getNumAttention();
+  }
+};
+
+} // namespace

@@ -1,0 +1,435 @@
+//===- SymbolicIndex.cpp - What integer subgraphs of a model compute ------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "SymbolicIndex.h"
+#include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+
+using namespace mlir;
+
+namespace elutq::normalize {
+
+Affine Affine::operator+(const Affine &other) const {
+  return {constant + other.constant, past + other.past, query + other.query, key + other.key};
+}
+
+Affine Affine::operator*(int64_t factor) const { return {constant * factor, past * factor, query * factor, key * factor}; }
+
+bool Affine::operator==(const Affine &other) const {
+  return constant == other.constant && past == other.past && query == other.query && key == other.key;
+}
+
+static Symbolic uniform(Affine value) {
+  Symbolic result;
+  result.elements.push_back(value);
+  return result;
+}
+
+static int64_t rankOf(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type ? type.getRank() : -1;
+}
+
+static bool isUniform(const Symbolic &value) { return !value.isVector && value.queryAxis < 0 && value.keyAxis < 0; }
+
+std::optional<Symbolic> SymbolicEvaluator::evaluate(Value value) {
+  auto found = known.find(value);
+  if (found != known.end())
+    return found->second;
+  std::optional<Symbolic> result = compute(value);
+  if (!result && !failure)
+    failure = value.getDefiningOp();
+  known[value] = result;
+  return result;
+}
+
+std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || dim < 0 || dim >= type.getRank())
+    return std::nullopt;
+  if (!type.isDynamicDim(dim))
+    return Affine{type.getDimSize(dim)};
+  if (auto past = roles.pastAxis.find(value); past != roles.pastAxis.end() && past->second == dim)
+    return Affine{0, 1};
+  if (value == roles.attentionMask && dim == type.getRank() - 1)
+    return Affine{roles.rows, 1};
+  Operation *op = value.getDefiningOp();
+  if (isa_and_present<onnx::CastOp, onnx::IdentityOp>(op))
+    return evaluateSize(op->getOperand(0), dim);
+  if (auto concat = dyn_cast_if_present<onnx::ConcatOp>(op)) {
+    int64_t axis = normalizeAxis(static_cast<int64_t>(concat.getAxis()), type.getRank());
+    if (axis != dim)
+      return evaluateSize(concat.getInputs().front(), dim);
+    Affine sum;
+    for (Value input : concat.getInputs()) {
+      std::optional<Affine> size = evaluateSize(input, dim);
+      if (!size)
+        return std::nullopt;
+      sum = sum + *size;
+    }
+    return sum;
+  }
+  // Of a vector of consecutive keys, the length is known.
+  if (std::optional<Symbolic> symbolic = evaluate(value); symbolic && symbolic->keyAxis == dim)
+    return Affine{roles.rows, 1};
+  return std::nullopt;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
+  if (value == roles.positionIds) {
+    Symbolic result = uniform({0, 0, 1, 0});
+    result.queryAxis = rankOf(value) - 1;
+    return result;
+  }
+  // There is no padding: every position may be seen.
+  if (value == roles.attentionMask)
+    return uniform({1});
+  if (auto type = getStaticType(value); type && isa<IntegerType>(type.getElementType())) {
+    if (std::optional<SmallVector<int64_t>> ints = getConstantInts(value)) {
+      if (type.getElementType().isInteger(1)) {
+        if (!llvm::all_equal(*ints) || ints->empty())
+          return std::nullopt;
+        Symbolic result;
+        result.isBool = true;
+        result.isFalse = ints->front() == 0;
+        return result;
+      }
+      Symbolic result;
+      result.isVector = type.getRank() == 1 && ints->size() != 1;
+      if (!result.isVector && (ints->empty() || !llvm::all_equal(*ints)))
+        return std::nullopt;
+      for (int64_t number : *ints) {
+        result.elements.push_back({number});
+        if (!result.isVector)
+          break;
+      }
+      return result;
+    }
+  }
+  Operation *op = value.getDefiningOp();
+  return op && op->getNumResults() == 1 ? computeOp(op) : std::nullopt;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
+  if (isa<onnx::IdentityOp>(op))
+    return evaluate(op->getOperand(0));
+  if (auto castOp = dyn_cast<onnx::CastOp>(op)) {
+    std::optional<Symbolic> input = evaluate(castOp.getInput());
+    auto type = cast<ShapedType>(castOp.getType());
+    if (!input || !isa<IntegerType>(type.getElementType()))
+      return std::nullopt;
+    bool toBool = type.getElementType().isInteger(1);
+    if (toBool == input->isBool)
+      return input;
+    // Only the attention mask and constants are numbers that stand for truth.
+    if (!isUniform(*input) || (toBool && !input->elements.front().isConstant()))
+      return std::nullopt;
+    Symbolic result;
+    if (toBool) {
+      result.isBool = true;
+      result.isFalse = input->elements.front().constant == 0;
+      return result;
+    }
+    if (!input->conditions.empty())
+      return std::nullopt;
+    return uniform({input->isFalse ? 0 : 1});
+  }
+  if (isa<onnx::ShapeOp>(op))
+    return computeShapeOf(op);
+  if (isa<onnx::RangeOp>(op))
+    return computeRange(op);
+  if (isa<onnx::AddOp, onnx::SubOp, onnx::MulOp>(op))
+    return computeBinary(op);
+  if (isa<onnx::LessOp, onnx::LessOrEqualOp, onnx::GreaterOp, onnx::GreaterOrEqualOp>(op))
+    return computeCompare(op);
+  if (isa<onnx::AndOp, onnx::NotOp>(op))
+    return computeLogic(op);
+  if (isa<onnx::WhereOp>(op))
+    return computeSelect(op);
+  if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::ExpandOp>(op))
+    return computeReshape(op);
+  return computeVectorOp(op);
+}
+
+/// Broadcasting aligns dimensions at the end.
+void SymbolicEvaluator::mergeAxes(Operation *op, const Symbolic &lhs, const Symbolic &rhs, Symbolic &result) {
+  int64_t rank = rankOf(op->getResult(0));
+  auto merge = [&](int64_t left, int64_t right, int64_t Symbolic::*axis) {
+    int64_t fromLeft = left < 0 ? -1 : left + rank - rankOf(op->getOperand(0));
+    int64_t fromRight = right < 0 ? -1 : right + rank - rankOf(op->getOperand(1));
+    result.*axis = std::max(fromLeft, fromRight);
+  };
+  merge(lhs.queryAxis, rhs.queryAxis, &Symbolic::queryAxis);
+  merge(lhs.keyAxis, rhs.keyAxis, &Symbolic::keyAxis);
+}
+
+/// Whether two operands run along the same dimensions where both run.
+static bool sameAxes(Operation *op, const Symbolic &lhs, const Symbolic &rhs) {
+  int64_t difference = rankOf(op->getOperand(0)) - rankOf(op->getOperand(1));
+  auto agree = [&](int64_t left, int64_t right) { return left < 0 || right < 0 || left == right + difference; };
+  return agree(lhs.queryAxis, rhs.queryAxis) && agree(lhs.keyAxis, rhs.keyAxis);
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeBinary(Operation *op) {
+  std::optional<Symbolic> lhs = evaluate(op->getOperand(0)), rhs = evaluate(op->getOperand(1));
+  if (!lhs || !rhs || lhs->isBool || rhs->isBool || !sameAxes(op, *lhs, *rhs))
+    return std::nullopt;
+  Symbolic result;
+  result.isVector = lhs->isVector || rhs->isVector;
+  size_t size = std::max(lhs->elements.size(), rhs->elements.size());
+  for (size_t i = 0; i < size; ++i) {
+    Affine a = lhs->elements[lhs->elements.size() == 1 ? 0 : i], b = rhs->elements[rhs->elements.size() == 1 ? 0 : i];
+    if (isa<onnx::AddOp>(op))
+      result.elements.push_back(a + b);
+    else if (isa<onnx::SubOp>(op))
+      result.elements.push_back(a - b);
+    else if (b.isConstant())
+      result.elements.push_back(a * b.constant);
+    else if (a.isConstant())
+      result.elements.push_back(b * a.constant);
+    else
+      return std::nullopt;
+  }
+  mergeAxes(op, *lhs, *rhs, result);
+  return result;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeCompare(Operation *op) {
+  std::optional<Symbolic> lhs = evaluate(op->getOperand(0)), rhs = evaluate(op->getOperand(1));
+  if (!lhs || !rhs || lhs->isBool || rhs->isBool || lhs->isVector || rhs->isVector || !sameAxes(op, *lhs, *rhs))
+    return std::nullopt;
+  Symbolic result;
+  result.isBool = true;
+  Affine a = lhs->elements.front(), b = rhs->elements.front();
+  // As `form >= 0`, on integers.
+  if (isa<onnx::LessOrEqualOp>(op))
+    result.conditions.push_back(b - a);
+  else if (isa<onnx::LessOp>(op))
+    result.conditions.push_back(b - a - Affine{1});
+  else if (isa<onnx::GreaterOrEqualOp>(op))
+    result.conditions.push_back(a - b);
+  else
+    result.conditions.push_back(a - b - Affine{1});
+  mergeAxes(op, *lhs, *rhs, result);
+  return result;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeLogic(Operation *op) {
+  std::optional<Symbolic> lhs = evaluate(op->getOperand(0));
+  if (!lhs || !lhs->isBool)
+    return std::nullopt;
+  if (isa<onnx::NotOp>(op)) {
+    Symbolic result = *lhs;
+    if (lhs->conditions.empty()) {
+      result.isFalse = !lhs->isFalse;
+      return result;
+    }
+    if (lhs->conditions.size() != 1 || lhs->isFalse)
+      return std::nullopt;
+    result.conditions.front() = lhs->conditions.front() * -1 - Affine{1};
+    return result;
+  }
+  std::optional<Symbolic> rhs = evaluate(op->getOperand(1));
+  if (!rhs || !rhs->isBool || !sameAxes(op, *lhs, *rhs))
+    return std::nullopt;
+  Symbolic result = *lhs;
+  llvm::append_range(result.conditions, rhs->conditions);
+  result.isFalse |= rhs->isFalse;
+  mergeAxes(op, *lhs, *rhs, result);
+  return result;
+}
+
+/// Where(visible, 0, very negative) is the mask as numbers; the condition stands for it.
+std::optional<Symbolic> SymbolicEvaluator::computeSelect(Operation *op) {
+  auto where = cast<onnx::WhereOp>(op);
+  std::optional<double> yes = getConstantNumber(where.getX()), no = getConstantNumber(where.getY());
+  if (!yes || !no || !isa<FloatType>(cast<ShapedType>(where.getType()).getElementType()))
+    return std::nullopt;
+  std::optional<Symbolic> condition = evaluate(where.getCondition());
+  if (!condition || !condition->isBool || rankOf(where.getCondition()) != rankOf(where.getResult()))
+    return std::nullopt;
+  constexpr double kHidden = -1e4;
+  if (*yes == 0.0 && *no <= kHidden)
+    return condition;
+  if (*no == 0.0 && *yes <= kHidden && condition->conditions.size() == 1 && !condition->isFalse) {
+    condition->conditions.front() = condition->conditions.front() * -1 - Affine{1};
+    return condition;
+  }
+  return std::nullopt;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeRange(Operation *op) {
+  auto range = cast<onnx::RangeOp>(op);
+  std::optional<Symbolic> start = evaluate(range.getStart()), limit = evaluate(range.getLimit()), delta = evaluate(range.getDelta());
+  if (!start || !limit || !delta || !isUniform(*start) || !isUniform(*limit) || !isUniform(*delta) || start->isBool || limit->isBool ||
+      !(delta->elements.front() == Affine{1}))
+    return std::nullopt;
+  Affine first = start->elements.front(), length = limit->elements.front() - first;
+  Symbolic result;
+  if (length == Affine{roles.rows, 1}) {
+    // One entry per key.
+    result = uniform(first + Affine{0, 0, 0, 1});
+    result.keyAxis = 0;
+    return result;
+  }
+  if (length == Affine{roles.rows}) {
+    // One entry per row: row i is q - P.
+    result = uniform(first + Affine{0, -1, 1, 0});
+    result.queryAxis = 0;
+    return result;
+  }
+  return std::nullopt;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeShapeOf(Operation *op) {
+  auto shape = cast<onnx::ShapeOp>(op);
+  int64_t rank = rankOf(shape.getData());
+  if (rank < 0)
+    return std::nullopt;
+  auto clamp = [&](int64_t bound) { return std::clamp<int64_t>(normalizeAxis(bound, rank), 0, rank); };
+  Symbolic result;
+  for (int64_t i = clamp(shape.getStart()), end = clamp(shape.getEnd().value_or(rank)); i < end; ++i) {
+    std::optional<Affine> size = evaluateSize(shape.getData(), i);
+    if (!size)
+      return std::nullopt;
+    result.elements.push_back(*size);
+  }
+  result.isVector = result.elements.size() != 1;
+  return result;
+}
+
+/// Moves the dimensions along which an input runs. A dimension of size one need not be followed: broadcasting makes its place irrelevant.
+std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
+  std::optional<Symbolic> input = evaluate(op->getOperand(0));
+  if (!input)
+    return std::nullopt;
+  Symbolic result = *input;
+  int64_t rank = rankOf(op->getResult(0)), inputRank = rankOf(op->getOperand(0));
+  if (input->isVector) {
+    auto type = getStaticType(op->getResult(0));
+    return type && type.getRank() == 1 && isa<onnx::ReshapeOp, onnx::ExpandOp>(op) ? std::optional(result) : std::nullopt;
+  }
+  if (isUniform(*input) || rank < 0)
+    return rank < 0 ? std::nullopt : std::optional(result);
+  auto inputType = cast<RankedTensorType>(op->getOperand(0).getType()), type = cast<RankedTensorType>(op->getResult(0).getType());
+  SmallVector<bool> isNew(rank, false);
+  SmallVector<int64_t> target(inputRank, -1);
+  if (isa<onnx::ExpandOp>(op)) {
+    for (int64_t i = 0; i < inputRank; ++i)
+      target[i] = i + rank - inputRank;
+  } else if (isa<onnx::UnsqueezeOp>(op)) {
+    std::optional<SmallVector<int64_t>> axes = getConstantInts(op->getOperand(1));
+    if (!axes)
+      return std::nullopt;
+    for (int64_t axis : *axes)
+      isNew[normalizeAxis(axis, rank)] = true;
+    for (int64_t i = 0, from = 0; i < rank && from < inputRank; ++i)
+      if (!isNew[i])
+        target[from++] = i;
+  } else {
+    // Reshape and Squeeze: dimensions of size one come and go, the others keep their order.
+    for (int64_t i = 0, to = 0; i < inputRank; ++i) {
+      if (inputType.getDimSize(i) == 1)
+        continue;
+      while (to < rank && type.getDimSize(to) == 1)
+        ++to;
+      if (to == rank || type.getDimSize(to) != inputType.getDimSize(i))
+        return std::nullopt;
+      target[i] = to++;
+    }
+  }
+  result.queryAxis = input->queryAxis < 0 ? -1 : target[input->queryAxis];
+  result.keyAxis = input->keyAxis < 0 ? -1 : target[input->keyAxis];
+  if (input->keyAxis >= 0 && result.keyAxis < 0)
+    return std::nullopt;
+  return result;
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
+  if (auto concat = dyn_cast<onnx::ConcatOp>(op)) {
+    if (rankOf(concat.getResult()) != 1)
+      return std::nullopt;
+    Symbolic result;
+    result.isVector = true;
+    for (Value input : concat.getInputs()) {
+      std::optional<Symbolic> part = evaluate(input);
+      if (!part || part->isBool || part->queryAxis >= 0 || part->keyAxis >= 0)
+        return std::nullopt;
+      llvm::append_range(result.elements, part->elements);
+    }
+    return result;
+  }
+  if (auto reduce = dyn_cast<onnx::ReduceSumOp>(op); reduce && reduce.getData() == roles.attentionMask)
+    return uniform({roles.rows, 1});
+  if (!isa<onnx::GatherOp, onnx::SliceOp, onnx::GatherNDOp, onnx::TransposeOp>(op))
+    return std::nullopt;
+  std::optional<Symbolic> data = evaluate(op->getOperand(0));
+  if (!data)
+    return std::nullopt;
+  // Moving data of one value changes nothing.
+  if (isUniform(*data) && data->conditions.empty())
+    return data;
+  if (!data->isVector)
+    return std::nullopt;
+  int64_t size = data->elements.size();
+  Symbolic result;
+  if (auto gather = dyn_cast<onnx::GatherOp>(op)) {
+    std::optional<SmallVector<int64_t>> indices = getConstantInts(gather.getIndices());
+    if (!indices)
+      return std::nullopt;
+    for (int64_t index : *indices) {
+      index = normalizeAxis(index, size);
+      if (index < 0 || index >= size)
+        return std::nullopt;
+      result.elements.push_back(data->elements[index]);
+    }
+  } else if (auto slice = dyn_cast<onnx::SliceOp>(op)) {
+    std::optional<SmallVector<int64_t>> starts = getConstantInts(slice.getStarts()), ends = getConstantInts(slice.getEnds());
+    if (!starts || !ends || starts->size() != 1 || ends->size() != 1 || !isAbsent(slice.getSteps()))
+      return std::nullopt;
+    auto clamp = [&](int64_t bound) { return std::clamp<int64_t>(normalizeAxis(bound, size), 0, size); };
+    for (int64_t i = clamp(starts->front()); i < clamp(ends->front()); ++i)
+      result.elements.push_back(data->elements[i]);
+  } else {
+    return std::nullopt;
+  }
+  result.isVector = result.elements.size() != 1;
+  return result;
+}
+
+std::optional<CausalMask> matchMask(SymbolicEvaluator &evaluator, Value mask, int64_t rows) {
+  std::optional<Symbolic> symbolic = evaluator.evaluate(mask);
+  if (!symbolic || !symbolic->isBool || symbolic->isFalse)
+    return std::nullopt;
+  int64_t rank = rankOf(mask);
+  if ((symbolic->queryAxis >= 0 && symbolic->queryAxis != rank - 2 && rows != 1) ||
+      (symbolic->keyAxis >= 0 && symbolic->keyAxis != rank - 1))
+    return std::nullopt;
+  CausalMask result;
+  for (const Affine &form : symbolic->conditions) {
+    if (form.query == 1 && form.key == -1 && form.past == 0 && form.constant == 0) {
+      result.isCausal = true; // q - k >= 0
+      continue;
+    }
+    if (form.query == -1 && form.key == 1 && form.past == 0 && form.constant >= 0) {
+      // k - q + window - 1 >= 0
+      int64_t window = form.constant + 1;
+      result.window = result.window == 0 ? window : std::min(result.window, window);
+      continue;
+    }
+    // What always holds: 0 <= k < P + rows and P <= q < P + rows.
+    Affine least = form;
+    least.constant += std::min<int64_t>(form.key, 0) * (rows - 1) + std::min<int64_t>(form.query, 0) * (rows - 1);
+    least.past += std::min<int64_t>(form.key, 0) + form.query;
+    if (least.constant >= 0 && least.past >= 0)
+      continue;
+    return std::nullopt;
+  }
+  return result;
+}
+
+} // namespace elutq::normalize
