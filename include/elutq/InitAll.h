@@ -8,6 +8,7 @@
 #ifndef ELUTQ_INITALL_H
 #define ELUTQ_INITALL_H
 
+#include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/HLQ/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
@@ -30,6 +31,10 @@ inline void registerAllDialects(mlir::DialectRegistry &registry) {
 inline void registerAllPasses() {
   hlq::registerHLQPasses();
   registerTransformsPasses();
+  registerLMBuildEntryPass();
+  registerConvertONNXToLMPass();
+  registerConvertONNXToHLQPass();
+  registerConvertONNXToLinalgPass();
 }
 
 } // namespace elutq

@@ -1,0 +1,186 @@
+//===- ONNXToHLQ.cpp - convert-onnx-to-hlq --------------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Planes.h"
+#include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/Passes.h"
+#include "elutq/Dialect/HLQ/IR/HLQ.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace elutq {
+#define GEN_PASS_DEF_CONVERTONNXTOHLQPASS
+#include "elutq/Conversion/Passes.h.inc"
+} // namespace elutq
+
+using namespace mlir;
+using namespace elutq;
+using namespace elutq::normalize;
+
+namespace {
+
+LogicalResult refuse(Operation *op, const Twine &reason) {
+  InFlightDiagnostic diagnostic = emitError(op->getLoc()) << "'" << op->getName() << "'";
+  if (StringRef name = getNodeName(op->getLoc()); !name.empty())
+    diagnostic << " (node \"" << name << "\")";
+  return diagnostic << ": " << reason;
+}
+
+/// The product with planes, and the bias after it.
+LogicalResult rewriteLinear(IRRewriter &rewriter, Operation *op, Value input, Value bias, const PlaneOperands &weights, int64_t k, int64_t n) {
+  Location loc = op->getLoc();
+  auto inputType = getStaticType(input), type = getStaticType(op->getResult(0));
+  if (!inputType || !type || !inputType.getElementType().isF32())
+    return refuse(op, "expected f32 activations of static shape");
+  if (inputType.getRank() < 1 || inputType.getShape().back() != k || type.getShape().back() != n)
+    return refuse(op, "expected activations of K (" + Twine(k) + ") columns and a result of N (" + Twine(n) + ")");
+  int64_t rows = inputType.getNumElements() / k;
+  Value x = reshape(rewriter, loc, input, {rows, k});
+  Value init = tensor::EmptyOp::create(rewriter, loc, ArrayRef<int64_t>{rows, n}, rewriter.getF32Type());
+  Value result = hlq::LinearOp::create(rewriter, loc, TypeRange{init.getType()}, x, weights.planes, weights.scales, weights.zeros, init,
+                                       weights.groupSize, weights.zeroPoint)
+                     ->getResult(0);
+  if (!isAbsent(bias))
+    result = elementwise(rewriter, loc, {result, bias}, cast<RankedTensorType>(result.getType()),
+                         [](OpBuilder &b, Location l, ValueRange args) -> Value { return arith::AddFOp::create(b, l, args[0], args[1]); });
+  rewriter.replaceOp(op, reshape(rewriter, loc, result, type.getShape()));
+  return success();
+}
+
+LogicalResult rewriteGather(IRRewriter &rewriter, Operation *op, Value indices, const PlaneOperands &weights, int64_t k) {
+  Location loc = op->getLoc();
+  auto indexType = getStaticType(indices), type = getStaticType(op->getResult(0));
+  if (!indexType || !type || !type.getElementType().isF32() || type.getNumElements() != indexType.getNumElements() * k)
+    return refuse(op, "expected static shapes and an f32 result of K (" + Twine(k) + ") columns");
+  int64_t rows = indexType.getNumElements();
+  Value flat = reshape(rewriter, loc, indices, {rows});
+  Type i64 = rewriter.getI64Type();
+  if (indexType.getElementType() != i64)
+    flat = elementwise(rewriter, loc, flat, RankedTensorType::get({rows}, i64), [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+      return arith::ExtSIOp::create(b, l, i64, args[0]);
+    });
+  Value init = tensor::EmptyOp::create(rewriter, loc, ArrayRef<int64_t>{rows, k}, rewriter.getF32Type());
+  Value result = hlq::GatherOp::create(rewriter, loc, TypeRange{init.getType()}, flat, weights.planes, weights.scales, weights.zeros, init,
+                                       weights.groupSize, weights.zeroPoint)
+                     ->getResult(0);
+  rewriter.replaceOp(op, reshape(rewriter, loc, result, type.getShape()));
+  return success();
+}
+
+/// Whether g_idx says nothing: column k belongs to group k / block_size.
+bool isTrivialGroupIndex(Value index, int64_t blockSize) {
+  std::optional<SmallVector<int64_t>> groups = getConstantInts(index, /*limit=*/int64_t(1) << 24);
+  if (!groups)
+    return false;
+  for (auto [column, group] : llvm::enumerate(*groups))
+    if (group != static_cast<int64_t>(column) / blockSize)
+      return false;
+  return true;
+}
+
+LogicalResult convert(IRRewriter &rewriter, onnx::ContribMatMulNBitsOp op) {
+  auto reason = [&](const Twine &text) { return refuse(op, text); };
+  int64_t k = op.getK(), n = op.getN(), bits = op.getBits(), block = op.getBlockSize();
+  if (k < 1 || n < 1 || block < 1)
+    return reason("expected K, N and block_size to be positive");
+  if (!isAbsent(op.getGIdx()) && !isTrivialGroupIndex(op.getGIdx(), block))
+    return reason("columns in another order (g_idx) are not supported");
+  UniformMatrix matrix{n, k, bits, block, (k + block - 1) / block * (block * bits / 8), op.getB(), op.getScales(), op.getZeroPoints()};
+  FailureOr<PlaneOperands> weights = buildPlanes(rewriter, op.getLoc(), matrix, reason);
+  if (failed(weights))
+    return failure();
+  return rewriteLinear(rewriter, op, op.getA(), op.getBias(), *weights, k, n);
+}
+
+LogicalResult convert(IRRewriter &rewriter, onnx::ContribGatherBlockQuantizedOp op) {
+  auto reason = [&](const Twine &text) { return refuse(op, text); };
+  auto data = getStaticType(op.getData()), scales = getStaticType(op.getScales());
+  if (!data || data.getRank() != 2 || !data.getElementType().isUnsignedInteger(8) || !scales)
+    return reason("expected uint8 data of rank 2");
+  if (op.getGatherAxis() != 0 || normalizeAxis(static_cast<int64_t>(op.getQuantizeAxis()), 2) != 1)
+    return reason("only gather_axis = 0 and quantize_axis = 1 are supported");
+  int64_t bits = op.getBits(), block = op.getBlockSize();
+  if (bits < 1 || bits > 8 || block < 1)
+    return reason("expected bits of 1 to 8 and a positive block_size");
+  int64_t columns = data.getDimSize(1) * 8 / bits;
+  UniformMatrix matrix{data.getDimSize(0), columns, bits, block, data.getDimSize(1), op.getData(), op.getScales(), op.getZeroPoints()};
+  FailureOr<PlaneOperands> weights = buildPlanes(rewriter, op.getLoc(), matrix, reason);
+  if (failed(weights))
+    return failure();
+  return rewriteGather(rewriter, op, op.getIndices(), *weights, columns);
+}
+
+/// The operands of an operator of this project's own domain: planes already, unsigned in ONNX.
+template <typename OpTy>
+FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
+  PlaneOperands result;
+  int64_t k = op.getK(), n = op.getN(), bits = op.getBits(), group = op.getGroupSize();
+  if (bits < 1 || bits > 4)
+    return refuse(op, "expected 1 to 4 bits, but got " + Twine(bits)), failure();
+  if (k < 1 || n < 1 || group < 1 || !isGroupSize(group, k))
+    return refuse(op, "a group size of " + Twine(group) + " is not supported"), failure();
+  int64_t groups = (k + group - 1) / group;
+  auto type = RankedTensorType::get({bits, n, groups * group / 8}, rewriter.getI8Type());
+  ElementsAttr planes = getConstant(op.getPlanes());
+  auto scales = getStaticType(op.getScales()), zeros = getStaticType(op.getZeros());
+  if (!planes || !getConstant(op.getScales()) || !getConstant(op.getZeros()))
+    return refuse(op, "its planes, scales and zeros must be constant"), failure();
+  if (planes.getShapedType().getShape() != type.getShape() || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, bits} || !zeros ||
+      zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
+    return refuse(op, "expected planes [bits, N, G * group_size / 8], scales [N, G, bits] and zeros [N, G] with G = " + Twine(groups)), failure();
+  TypedAttr retyped;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(planes))
+    retyped = DenseResourceElementsAttr::get(type, resource.getRawHandle());
+  else
+    retyped = cast<DenseElementsAttr>(planes).bitcast(rewriter.getI8Type());
+  result.planes = arith::ConstantOp::create(rewriter, op.getPlanes().getLoc(), type, retyped);
+  result.scales = op.getScales();
+  result.zeros = op.getZeros();
+  result.groupSize = rewriter.getI64IntegerAttr(group);
+  return result;
+}
+
+LogicalResult convert(IRRewriter &rewriter, onnx::ElutqHLQMatMulOp op) {
+  FailureOr<PlaneOperands> weights = getPlanes(rewriter, op);
+  return failed(weights) ? failure() : rewriteLinear(rewriter, op, op.getA(), op.getBias(), *weights, op.getK(), op.getN());
+}
+
+LogicalResult convert(IRRewriter &rewriter, onnx::ElutqHLQGatherOp op) {
+  FailureOr<PlaneOperands> weights = getPlanes(rewriter, op);
+  return failed(weights) ? failure() : rewriteGather(rewriter, op, op.getIndices(), *weights, op.getK());
+}
+
+struct ConvertONNXToHLQPass : elutq::impl::ConvertONNXToHLQPassBase<ConvertONNXToHLQPass> {
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<onnx::ContribMatMulNBitsOp, onnx::ContribGatherBlockQuantizedOp, onnx::ElutqHLQMatMulOp, onnx::ElutqHLQGatherOp>(op))
+        ops.push_back(op);
+    });
+    IRRewriter rewriter(&getContext());
+    bool failedAny = false;
+    for (Operation *op : ops) {
+      rewriter.setInsertionPoint(op);
+      bool isGather = isa<onnx::ContribGatherBlockQuantizedOp, onnx::ElutqHLQGatherOp>(op);
+      LogicalResult result = llvm::TypeSwitch<Operation *, LogicalResult>(op)
+                                 .Case<onnx::ContribMatMulNBitsOp, onnx::ContribGatherBlockQuantizedOp, onnx::ElutqHLQMatMulOp,
+                                       onnx::ElutqHLQGatherOp>([&](auto typed) { return convert(rewriter, typed); })
+                                 .Default([](Operation *) { return success(); });
+      failedAny |= failed(result);
+      if (succeeded(result))
+        ++(isGather ? numGathers : numLinear);
+    }
+    if (failedAny)
+      signalPassFailure();
+  }
+};
+
+} // namespace
