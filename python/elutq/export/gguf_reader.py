@@ -82,6 +82,8 @@ class GGUFCheckpoint(Checkpoint):
             config.update(self.family.gguf_config(metadata))
         except KeyError as error:
             raise ExportError(f"the GGUF metadata lacks {error}") from error
+        except (TypeError, ZeroDivisionError) as error:
+            raise ExportError(f"the GGUF metadata is damaged: {error}") from error
         config.update(gguf_tokenizer.special_ids(metadata))
         return config
 
