@@ -5,11 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "elutq/Target/ONNX/ExportHLQ.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
 
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 
 int main(int argc, char **argv) {
+  elutq::registerExportHLQTranslation();
   elutq::registerImportONNXTranslation();
   return mlir::failed(mlir::mlirTranslateMain(argc, argv, "ELUTQ translation tool\n"));
 }

@@ -45,6 +45,9 @@ inline constexpr llvm::StringLiteral kContribDomain = "com.microsoft";
 /// Reads the file at `path`: protobuf, or ONNX's text syntax if the name ends in .onnxtxt.
 llvm::Expected<std::unique_ptr<Model>> readModel(llvm::StringRef path);
 
+/// Gives operators the one domain that the operator table knows them by.
+void canonicalizeDomains(::onnx::ModelProto &model);
+
 /// Inlines the model-local functions, but for those of the domain ai.elutq.
 llvm::Error inlineFunctions(::onnx::ModelProto &model);
 

@@ -36,6 +36,32 @@ static std::string makeOneLine(StringRef text) {
 }
 
 //===----------------------------------------------------------------------===//
+// Domains
+//===----------------------------------------------------------------------===//
+
+void canonicalizeDomains(::onnx::ModelProto &model) {
+  auto canonicalize = [](auto &nodes) {
+    for (::onnx::NodeProto &node : nodes) {
+      if (node.domain() == "ai.onnx")
+        node.clear_domain();
+      // ONNX Runtime's exporters write this operator without its domain.
+      if (node.domain().empty() && node.op_type() == "SimplifiedLayerNormalization")
+        node.set_domain(kContribDomain.str());
+    }
+  };
+  canonicalize(*model.mutable_graph()->mutable_node());
+  for (::onnx::FunctionProto &function : *model.mutable_functions())
+    canonicalize(*function.mutable_node());
+  for (StringRef domain : {StringRef(kContribDomain), StringRef(kElutqDomain)}) {
+    if (llvm::any_of(model.opset_import(), [&](const auto &opset) { return opset.domain() == domain; }))
+      continue;
+    ::onnx::OperatorSetIdProto &opset = *model.add_opset_import();
+    opset.set_domain(domain.str());
+    opset.set_version(1);
+  }
+}
+
+//===----------------------------------------------------------------------===//
 // Functions
 //===----------------------------------------------------------------------===//
 

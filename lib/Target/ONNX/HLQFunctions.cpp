@@ -1,0 +1,119 @@
+//===- HLQFunctions.cpp - HLQ operators in standard ONNX --------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "HLQFunctions.h"
+
+#include "Model.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/Twine.h"
+
+#include "onnx/defs/parser.h"
+
+using namespace llvm;
+
+namespace elutq {
+
+// OPSET stands for the version of ai.onnx: runtimes want the same one as in the model. Opset 18 (bitwise operators,
+// ReduceSum with an operand) is the oldest.
+
+/// Bit `t` of byte `i` of a plane is column `8*i + t`; a weight is `zero + sum over planes of scale * bit`.
+static const char kDequantize[] = R"(
+<domain: "ai.elutq", opset_import: ["" : OPSET]>
+HLQDequantize <K> (planes, scales, zeros) => (weights)
+{
+  shifts = Constant <value: tensor = uint8[8] {0, 1, 2, 3, 4, 5, 6, 7}> ()
+  one = Constant <value: tensor = uint8[1] {1}> ()
+  start = Constant <value_ints: ints = [0]> ()
+  axis_1 = Constant <value_ints: ints = [1]> ()
+  axis_2 = Constant <value_ints: ints = [2]> ()
+  axis_3 = Constant <value_ints: ints = [3]> ()
+  rest = Constant <value_ints: ints = [-1]> ()
+  rows = Constant <value_ints: ints = [0, -1]> ()
+  bytes = Unsqueeze (planes, axis_3)
+  shifted = BitShift <direction: string = "RIGHT"> (bytes, shifts)
+  bits = BitwiseAnd (shifted, one)
+  float_bits = Cast <to: int = 1> (bits)
+  float_scales = Cast <to: int = 1> (scales)
+  plane_scales = Transpose <perm: ints = [2, 0, 1]> (float_scales)
+  groups = Shape (plane_scales)
+  grouped_shape = Concat <axis: int = 0> (groups, rest)
+  grouped_bits = Reshape (float_bits, grouped_shape)
+  wide_scales = Unsqueeze (plane_scales, axis_3)
+  terms = Mul (grouped_bits, wide_scales)
+  sums = ReduceSum <keepdims: int = 0> (terms, start)
+  float_zeros = Cast <to: int = 1> (zeros)
+  wide_zeros = Unsqueeze (float_zeros, axis_2)
+  grouped = Add (sums, wide_zeros)
+  padded = Reshape (grouped, rows)
+  k = Constant <value_int: int = @K> ()
+  end = Unsqueeze (k, start)
+  weights = Slice (padded, start, end, axis_1)
+}
+)";
+
+static const char kMatMul[] = R"(
+<domain: "ai.elutq", opset_import: ["" : OPSET, "ai.elutq" : 1]>
+HLQMatMul <K, N, bits, group_size> (A, planes, scales, zeros) => (Y)
+{
+  weights = ai.elutq.HLQDequantize <K: int = @K> (planes, scales, zeros)
+  transposed = Transpose <perm: ints = [1, 0]> (weights)
+  float_a = Cast <to: int = 1> (A)
+  float_y = MatMul (float_a, transposed)
+  Y = CastLike (float_y, A)
+}
+)";
+
+static const char kGather[] = R"(
+<domain: "ai.elutq", opset_import: ["" : OPSET, "ai.elutq" : 1]>
+HLQGather <K, N, bits, group_size> (indices, planes, scales, zeros) => (Y)
+{
+  start = Constant <value_ints: ints = [0]> ()
+  rest = Constant <value_ints: ints = [-1]> ()
+  flat = Reshape (indices, rest)
+  row_planes = Gather <axis: int = 1> (planes, flat)
+  row_scales = Gather <axis: int = 0> (scales, flat)
+  row_zeros = Gather <axis: int = 0> (zeros, flat)
+  weights = ai.elutq.HLQDequantize <K: int = @K> (row_planes, row_scales, row_zeros)
+  index_shape = Shape (indices)
+  k = Constant <value_int: int = @K> ()
+  columns = Unsqueeze (k, start)
+  shape = Concat <axis: int = 0> (index_shape, columns)
+  Y = Reshape (weights, shape)
+}
+)";
+
+Error addHLQFunctions(::onnx::ModelProto &model, int opset) {
+  constexpr int oldest = 18;
+  if (opset < oldest)
+    return createStringError("the model asks for opset " + Twine(opset) + " of ai.onnx, but HLQ operators need " +
+                             Twine(oldest) + " or newer");
+  auto *functions = model.mutable_functions();
+  functions->erase(llvm::remove_if(*functions, [](const auto &function) { return function.domain() == kElutqDomain; }),
+                   functions->end());
+  for (StringRef body : {StringRef(kDequantize), StringRef(kMatMul), StringRef(kGather)}) {
+    std::string text = body.str();
+    size_t position = text.find("OPSET");
+    text.replace(position, StringRef("OPSET").size(), std::to_string(opset));
+    try {
+      ::onnx::Common::Status status = ::onnx::OnnxParser::Parse(*model.add_functions(), text);
+      if (!status.IsOK())
+        return createStringError("a function of ai.elutq does not parse: " + status.ErrorMessage());
+    } catch (const std::exception &exception) {
+      return createStringError(StringRef("a function of ai.elutq does not parse: ") + exception.what());
+    }
+  }
+  if (none_of(model.opset_import(), [](const auto &import) { return import.domain() == kElutqDomain; })) {
+    ::onnx::OperatorSetIdProto &import = *model.add_opset_import();
+    import.set_domain(kElutqDomain.str());
+    import.set_version(1);
+  }
+  return Error::success();
+}
+
+} // namespace elutq
