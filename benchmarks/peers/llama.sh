@@ -9,7 +9,7 @@ build)
   [ -x "$dir/build/bin/llama-bench" ] && exit
   mkdir -p "$dir/src"
   cd "$dir"
-  python3 -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d src
+  python3 -m pip download -q --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 -d src
   tar xf src/llama_cpp_python-*.tar.gz -C src
   cmake -S src/llama_cpp_python-*/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
     -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=ON
