@@ -15,6 +15,7 @@
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "elutq/Pipelines/Normalize.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/IR/DialectRegistry.h"
 
@@ -35,6 +36,7 @@ inline void registerAllPasses() {
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
+  registerNormalizePipeline();
 }
 
 } // namespace elutq

@@ -210,6 +210,8 @@ Value matmul(OpBuilder &builder, Location loc, Value x, Value w, bool transposed
 }
 
 Value rmsNorm(OpBuilder &builder, Location loc, Value x, Value scale, double epsilon) {
+  SmallVector<int64_t> resultShape(typeOf(x).getShape());
+  x = reshape(builder, loc, x, dropBatch(resultShape));
   RankedTensorType type = typeOf(x);
   Type element = type.getElementType();
   Value sum = reduceLast(builder, loc, x, 0.0, [](OpBuilder &b, Location l, Value v, Value acc) -> Value {
@@ -224,9 +226,10 @@ Value rmsNorm(OpBuilder &builder, Location loc, Value x, Value scale, double eps
   SmallVector<int64_t> column(typeOf(inverse).getShape());
   column.push_back(1);
   inverse = reshape(builder, loc, inverse, column);
-  return elementwise(builder, loc, {x, inverse, scale}, type, [](OpBuilder &b, Location l, ValueRange args) -> Value {
+  Value result = elementwise(builder, loc, {x, inverse, scale}, type, [](OpBuilder &b, Location l, ValueRange args) -> Value {
     return arith::MulFOp::create(b, l, arith::MulFOp::create(b, l, args[0], args[1]), args[2]);
   });
+  return reshape(builder, loc, result, resultShape);
 }
 
 Value rotary(OpBuilder &builder, Location loc, Value x, Value cos, Value sin, bool interleaved) {
