@@ -123,11 +123,11 @@ Error Compilation::runStage(StringRef name, const Twine &detail,
   return Error::success();
 }
 
-/// Prints without the contents of large constants.
+/// Prints without the contents of resources: a limit of 0 is the only one for which MLIR does not format them first.
 Error Compilation::printIR(ModuleOp op) {
   std::string text;
   raw_string_ostream os(text);
-  op->print(os, mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64).enableDebugInfo(false));
+  op->print(os, mlir::OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(0).enableDebugInfo(false));
   return writeText(options.output, text);
 }
 
