@@ -6,35 +6,57 @@
 //===----------------------------------------------------------------------===//
 
 #include "CompileStages.h"
+#include "elutq/Conversion/Passes.h"
+#include "elutq/Dialect/HLQ/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassRegistry.h"
-#include "llvm/Support/FormatVariadic.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace llvm;
 using namespace elutq;
 
 LogicalResult elutq::buildNormalizeStage(mlir::OpPassManager &manager, const NormalizeStageOptions &options) {
-  return mlir::parsePassPipeline(formatv("elutq-normalize{{entry={0} max-context={1} chunk={2} kv-cache={3}}",
-                                         options.entry, options.maxContext, options.chunk, options.cacheType)
-                                     .str(),
-                                 manager);
+  LMBuildEntryPassOptions entry;
+  entry.entry = options.entry;
+  entry.chunk = options.chunk;
+  entry.maxContext = options.maxContext;
+  entry.kvCache = options.cacheType;
+  manager.addPass(createLMBuildEntryPass(entry));
+  manager.addPass(createConvertONNXToHLQPass());
+  manager.addPass(createConvertONNXToLMPass());
+  manager.addPass(createConvertONNXToLinalgPass());
+  manager.addPass(mlir::createCanonicalizerPass());
+  manager.addPass(mlir::createCSEPass());
+  return success();
 }
 
 LogicalResult elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions &options, unsigned threads,
                                         bool progress) {
-  return mlir::parsePassPipeline(
-      formatv("hlq-quantize{{bits={0} group-size={1} embedding-bits={2} head-bits={3} threads={4} progress={5}}",
-              options.bits, options.groupSize, options.embeddingBits, options.headBits, threads, progress)
-          .str(),
-      manager);
+  hlq::QuantizePassOptions quantize;
+  quantize.bits = options.bits;
+  quantize.groupSize = options.groupSize;
+  quantize.embeddingBits = options.embeddingBits;
+  quantize.headBits = options.headBits;
+  quantize.exclude = options.exclude;
+  quantize.threads = threads;
+  quantize.progress = progress;
+  manager.addPass(hlq::createQuantizePass(quantize));
+  return success();
 }
 
-LogicalResult elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, bool consistent) {
-  return mlir::parsePassPipeline(formatv("func.func(hlq-select-kernel{{isa={0}})", isa).str(), manager);
+LogicalResult elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa) {
+  hlq::SelectKernelPassOptions select;
+  select.isa = isa.str();
+  manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
+  return success();
 }
 
 LogicalResult elutq::buildPackStage(mlir::OpPassManager &manager, unsigned threads) {
-  return mlir::parsePassPipeline(formatv("func.func(hlq-lower-linear),hlq-pack-weights{{threads={0}}", threads).str(),
-                                 manager);
+  manager.addNestedPass<mlir::func::FuncOp>(hlq::createLowerLinearPass());
+  hlq::PackWeightsPassOptions pack;
+  pack.threads = threads;
+  manager.addPass(hlq::createPackWeightsPass(pack));
+  return success();
 }
 
 LogicalResult elutq::buildTileStage(mlir::OpPassManager &manager, StringRef isa) {

@@ -21,7 +21,7 @@ struct NormalizeStageOptions {
 
 llvm::LogicalResult buildNormalizeStage(mlir::OpPassManager &manager, const NormalizeStageOptions &options);
 llvm::LogicalResult buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions &options, unsigned threads, bool progress);
-llvm::LogicalResult buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa, bool consistent);
+llvm::LogicalResult buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa);
 llvm::LogicalResult buildPackStage(mlir::OpPassManager &manager, unsigned threads);
 llvm::LogicalResult buildTileStage(mlir::OpPassManager &manager, llvm::StringRef isa);
 llvm::LogicalResult buildLoopsStage(mlir::OpPassManager &manager);

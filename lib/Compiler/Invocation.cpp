@@ -15,6 +15,7 @@
 #include "elutq/Target/CPU/EmitObject.h"
 #include "elutq/Target/CPU/Linker.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
+#include "elutq/TokenizerBuilder.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -24,6 +25,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ThreadPool.h"
 #include "llvm/Support/xxhash.h"
 #include "llvm/Target/TargetMachine.h"
@@ -73,6 +75,7 @@ private:
   Error quantizeAndPack();
   Error lowerToLLVM();
   Error emitMachineCode();
+  Error addTokenizer(Package &package) const;
   Error runStage(StringRef name, const Twine &detail, function_ref<LogicalResult(mlir::OpPassManager &)> build);
   Error printIR(ModuleOp op);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
@@ -208,7 +211,7 @@ Error Compilation::quantizeAndPack() {
   if (options.emit == EmitKind::HLQ)
     return printIR(*module);
   if (Error error = runStage("select kernels", "for " + target.getISA().str(), [&](mlir::OpPassManager &manager) {
-        return buildSelectStage(manager, target.getISA(), options.consistent);
+        return buildSelectStage(manager, target.getISA());
       }))
     return error;
   report = collectReport(*module);
@@ -285,9 +288,21 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"cpu_features", join(map_range(target.features, plus), ",")},
       {"bos_ids", joinIds(files.bosIds)},
       {"eos_ids", joinIds(files.eosIds)},
+      {"prompt_template", options.promptTemplate},
   };
   erase_if(pairs, [](const auto &pair) { return pair.second.empty(); });
   return pairs;
+}
+
+Error Compilation::addTokenizer(Package &package) const {
+  auto text = MemoryBuffer::getFile(files.tokenizer);
+  if (!text)
+    return createStringError("cannot read '%s': %s", files.tokenizer.c_str(), text.getError().message().c_str());
+  std::string section, message;
+  if (!buildTokenizerSection(std::string_view((*text)->getBufferStart(), (*text)->getBufferSize()), section, message))
+    return createStringError("'%s': %s", files.tokenizer.c_str(), message.c_str());
+  package.sections.push_back(cpu::SectionContent::fromString("tokenizer", std::move(section)));
+  return Error::success();
 }
 
 Error Compilation::emitMachineCode() {
@@ -323,6 +338,11 @@ Error Compilation::emitMachineCode() {
 
   Package package{target, modelName(options), bytes, {}, buildId, runtimeDir};
   package.sections.push_back(cpu::SectionContent::fromString("meta", cpu::formatMeta(metaData(buildId))));
+  if (!files.tokenizer.empty()) {
+    progress.start("tokenizer", files.tokenizer);
+    if (Error error = addTokenizer(package))
+      return error;
+  }
   package.sections.push_back(weights->content());
   progress.start("link", options.output);
   return options.emit == EmitKind::Library ? writeLibrary(package, options.output)

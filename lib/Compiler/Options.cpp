@@ -109,6 +109,9 @@ Error elutq::verify(const CompileOptions &options) {
     return createStringError("--kv-cache: expected f16 or f32, but got '%s'", options.cacheType.c_str());
   if (options.threads > 4096)
     return outOfRange("--threads", "at most 4096", options.threads);
+  if (!options.promptTemplate.empty() && !StringRef(options.promptTemplate).contains("{prompt}"))
+    return createStringError("--prompt-template: expected a text with {prompt}, but got '%s'",
+                             options.promptTemplate.c_str());
   bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;
   if (options.output.empty() && !isText)
     return createStringError("no output file, name one with -o");

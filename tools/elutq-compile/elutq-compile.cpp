@@ -63,6 +63,8 @@ int main(int argc, char **argv) {
                                   cl::value_desc("n"), cl::location(options.threads), cl::cat(category));
   cl::opt<std::string, true> name("name", cl::desc("Name of the model in its meta data; default: the output's"),
                                   cl::value_desc("name"), cl::location(options.name), cl::cat(category));
+  cl::opt<std::string, true> prompt("prompt-template", cl::desc("What a chat model wants around a prompt, with {prompt} in it"),
+                                    cl::value_desc("text"), cl::location(options.promptTemplate), cl::cat(category));
   cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, to standard error or to a file"),
                               cl::value_desc("file"), cl::ValueOptional, cl::init(""), cl::cat(category));
   cl::opt<std::string, true> runtime("runtime", cl::desc("Folder of the runtime's archives; default: ../lib of this program"),

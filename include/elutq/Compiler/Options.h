@@ -75,6 +75,8 @@ struct CompileOptions {
   unsigned threads = 0;
   /// Name in the meta data; empty: derived from the output.
   std::string name;
+  /// How a chat model wants a prompt, with {prompt} in its place; empty: as it is.
+  std::string promptTemplate;
   /// Where the table of kernels goes; "-" is standard error, no value means none.
   std::optional<std::string> report;
   /// Folder of the runtime's archives; empty: beside the compiler.
