@@ -96,6 +96,8 @@ def test_byte_level(pre, tmp_path):
     for text in TEXTS:
         expected = unicodedata.normalize("NFC", text) if pre == "qwen2" else text
         assert tokenizer.decode(tokenizer.encode(text).ids) == expected
+    with_bos = load({**metadata, "tokenizer.ggml.bos_token_id": len(tokens) - 2}, tmp_path)
+    assert (with_bos.encode("ab").tokens[0] == "<|im_end|>") == (pre in ("llama-bpe", "tekken"))
     assert special_ids(metadata)["eos_token_id"] == [3, tokens.index("<|im_end|>")]
 
 

@@ -184,7 +184,7 @@ class DecoderBuilder:
     def _matrix(self, name: str, inputs: int, outputs: int) -> str:
         """A linear layer's weight [outputs, inputs] of the checkpoint as an initializer [inputs, outputs]."""
         self.checkpoint.check(name, (outputs, inputs))
-        return self.graph.weight(name, (inputs, outputs), (m.T for m in (self.checkpoint.whole(name),)), self.dtype)
+        return self.graph.weight(name, (inputs, outputs), [self.checkpoint.whole(name).T], self.dtype)
 
     def _vector(self, name: str, size: int, offset: float) -> str:
         self.checkpoint.check(name, (size,))

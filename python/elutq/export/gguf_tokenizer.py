@@ -23,7 +23,7 @@ _TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{L
            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
            r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 # tokenizer.ggml.pre: the regular expression that cuts words, whether whole words in the vocabulary skip the merges,
-# the normalizer.
+# the normalizer. Those of which whole words skip the merges also begin texts with the BOS token unless told otherwise.
 _PRE_TOKENIZERS: dict[str, tuple[str, bool, str | None]] = {
     "gpt-2": (_GPT2, False, None), "phi-2": (_GPT2, False, None), "default": (_GPT2, False, None),
     "llama-bpe": (_LLAMA3, True, None), "llama3": (_LLAMA3, True, None), "llama-v3": (_LLAMA3, True, None),
@@ -174,7 +174,8 @@ def _post_processor(metadata: Metadata, tokens: Sequence[str], kind: str) -> Jso
         add = metadata.get(f"tokenizer.ggml.add_{name}_token", default)
         return index if add and isinstance(index, int) and 0 <= index < len(tokens) else None
 
-    bos, eos = wanted("bos", kind == "llama"), wanted("eos", False)
+    whole_words = _PRE_TOKENIZERS.get(metadata.get("tokenizer.ggml.pre", "default"), ("", False, None))[1]
+    bos, eos = wanted("bos", kind == "llama" or whole_words), wanted("eos", False)
     if bos is None and eos is None:
         return None
 
