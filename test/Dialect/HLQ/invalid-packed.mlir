@@ -30,6 +30,11 @@ func.func private @layout_zero_point() attributes {l = #hlq.layout<lane = byte, 
 
 // -----
 
+// expected-error @+1 {{expected m_tile and n_tile to be positive, but got 0 and 1}}
+func.func private @kernel_tiles() attributes {k = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 0, n_tile = 1>}
+
+// -----
+
 #layout = #hlq.layout<lane = byte, rows = 16, bits = 3, group_size = 32, params = hlq, param_type = f16>
 func.func @pack_c1_bits(%p: tensor<2x3x4xi8>, %s: tensor<3x1x2xf16>, %z: tensor<3x1xf16>) {
   // expected-error @+1 {{'hlq.pack' op expected planes dim 0 to be the bits of the layout (3), but got 2}}
@@ -79,6 +84,15 @@ func.func @build_lut_c2(%x: tensor<3x16xf32>, %t: tensor<1x1x2x64xi8>, %s: tenso
   // expected-error @+1 {{expected tables dim 0 to be ceil(M / m_tile) (2), but got 1}}
   %r:3 = hlq.build_lut ins(%x : tensor<3x16xf32>) outs(%t, %s, %s : tensor<1x1x2x64xi8>, tensor<1x1x2xf32>, tensor<1x1x2xf32>)
            {table_group = 16 : i64, lane = 0 : i32} -> tensor<1x1x2x64xi8>, tensor<1x1x2xf32>, tensor<1x1x2xf32>
+  return
+}
+
+// -----
+
+func.func @build_lut_c2_no_rows(%x: tensor<3x16xf32>, %t: tensor<1x1x0x64xi8>, %s: tensor<1x1x0xf32>) {
+  // expected-error @+1 {{expected tables dim 2 (m_tile) to be positive, but got 0}}
+  %r:3 = hlq.build_lut ins(%x : tensor<3x16xf32>) outs(%t, %s, %s : tensor<1x1x0x64xi8>, tensor<1x1x0xf32>, tensor<1x1x0xf32>)
+           {table_group = 16 : i64, lane = 0 : i32} -> tensor<1x1x0x64xi8>, tensor<1x1x0xf32>, tensor<1x1x0xf32>
   return
 }
 

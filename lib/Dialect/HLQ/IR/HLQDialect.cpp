@@ -76,3 +76,14 @@ int64_t LayoutAttr::getRowBlockBytes(int64_t groups) const {
   int64_t units = llvm::divideCeil(groups * getGroupSize(), getUnitColumns());
   return llvm::alignTo(units * getUnitBytes(), 64);
 }
+
+//===----------------------------------------------------------------------===//
+// KernelAttr
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr isa, StringAttr algorithm,
+                                 int64_t mTile, int64_t nTile) {
+  if (mTile < 1 || nTile < 1)
+    return emitError() << "expected m_tile and n_tile to be positive, but got " << mTile << " and " << nTile;
+  return success();
+}

@@ -158,6 +158,8 @@ static LogicalResult verifyTables(Operation *op, const TableOperands &t, int64_t
     return op->emitOpError("expected table_group to be a multiple of 16, but got ") << tableGroup;
   if (ShapedType::isDynamic(t.getTableGroups()) || ShapedType::isDynamic(t.getRowsPerBlock()))
     return op->emitOpError("expected the tables of a row block to have static shapes");
+  if (t.getRowsPerBlock() < 1)
+    return op->emitOpError("expected tables dim 2 (m_tile) to be positive, but got ") << t.getRowsPerBlock();
   if (failed(verifyDim(op, t.tables, 1, "U * table_group / 16", t.getTableGroups() * tableGroup / 16)) ||
       failed(verifyDim(op, t.tables, 3, "four tables of 16 bytes", 64)))
     return failure();

@@ -88,6 +88,7 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
     "int64_t":$n_tile);
   let assemblyFormat = "`<` struct(params) `>`";
   let genMnemonicAlias = 1;
+  let genVerifyDecl = 1;
 }
 
 #endif // ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD
