@@ -166,8 +166,9 @@ Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
                                    "-z",             "now",       "-z",
                                    "noexecstack",    "--strip-debug"};
   auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
+  // -Bsymbolic: a program may use two models, whose entry points have the same names.
   if (options.shared)
-    add({"-shared", "-soname", options.soname, toolchain->crti, toolchain->crtbegin});
+    add({"-shared", "-Bsymbolic", "-soname", options.soname, toolchain->crti, toolchain->crtbegin});
   else
     add({"-pie", "-dynamic-linker", toolchain->dynamicLinker, toolchain->crt1, toolchain->crti, toolchain->crtbegin});
   add({"-o", options.output});
