@@ -37,6 +37,9 @@ inline void registerAllPasses() {
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
   registerNormalizePipeline();
+  registerConvertHLQToLoopsPass();
+  registerConvertHLQToVectorPass();
+  registerConvertHLQToLLVMPass();
 }
 
 } // namespace elutq

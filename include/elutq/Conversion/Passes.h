@@ -11,6 +11,7 @@
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

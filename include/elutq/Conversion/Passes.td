@@ -11,6 +11,72 @@
 include "mlir/Pass/PassBase.td"
 
 //===----------------------------------------------------------------------===//
+// HLQToLoops
+//===----------------------------------------------------------------------===//
+
+def ConvertHLQToLoopsPass : InterfacePass<"convert-hlq-to-loops", "::mlir::FunctionOpInterface"> {
+  let summary = "Lower bufferized hlq ops to scalar loops, the reference";
+  let description = [{
+    `hlq.build_lut`, `hlq.lut_matmul` and `hlq.packed_gather` become loops that read one nibble, one table entry and one
+    parameter at a time, on any CPU. They compute what the op descriptions say in the order they say it: the oracle that
+    `convert-hlq-to-vector` must agree with bit for bit.
+
+    Requires: memref operands. Ensures: none of these ops remains.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// HLQToVector
+//===----------------------------------------------------------------------===//
+
+def ConvertHLQToVectorPass : InterfacePass<"convert-hlq-to-vector", "::mlir::FunctionOpInterface"> {
+  let summary = "Lower bufferized hlq ops to loops over vectors";
+  let description = [{
+    One generator, driven by `#hlq.layout`, `m_tile` and `table_group`, emits the kernels of all instruction sets: vectors
+    of plane bytes are cut into nibbles, `hlq.lookup` finds their table entries, and either `hlq.accumulate` (dword lanes)
+    or a pair of 16-bit sums (byte lanes) adds them. K is cut into pieces whose tables stay in the first-level cache.
+
+    Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup` and
+    `hlq.accumulate` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
+    Next: `convert-hlq-to-llvm`.
+  }];
+  let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let options = [
+    Option<"tableBytes", "table-bytes", "int64_t", /*default=*/"16384",
+           "Bytes of tables that one pass over the row blocks may use">];
+  let statistics = [Statistic<"numVectorized", "num-vectorized", "Number of hlq ops lowered to vectors">];
+}
+
+//===----------------------------------------------------------------------===//
+// HLQToLLVM
+//===----------------------------------------------------------------------===//
+
+def ConvertHLQToLLVMPass : InterfacePass<"convert-hlq-to-llvm", "::mlir::FunctionOpInterface"> {
+  let summary = "Lower hlq.lookup and hlq.accumulate to an instruction set";
+  let description = [{
+    A look-up becomes `vpshufb` (`avx2`, `avx512bw`), `vpermb` (`avx512vbmi`) or `tbl` (`neon`), a sum of bytes becomes
+    `vpdpbusd` (`avx512vbmi`, which stands for VBMI and VNNI together) or `sdot` (`neon_dotprod`). `generic` uses portable
+    vector operations. Every vector length works with every instruction set; only hlq ops are touched.
+
+    ```mlir
+    %r = hlq.lookup %table[%idx] : vector<16xi8>, vector<32xi8>
+    // with isa=avx2:
+    %t = vector.shuffle %table, %table [0, 1, ..., 15, 0, 1, ..., 15] : vector<16xi8>, vector<16xi8>
+    %r = llvm.call_intrinsic "llvm.x86.avx2.pshuf.b"(%t, %idx) : (vector<32xi8>, vector<32xi8>) -> vector<32xi8>
+    ```
+
+    Ensures: no `hlq.lookup` and no `hlq.accumulate` remains. Next: `convert-vector-to-llvm`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::vector::VectorDialect"];
+  let options = [
+    Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
+           "avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic">];
+}
+
+//===----------------------------------------------------------------------===//
 // LMToVector
 //===----------------------------------------------------------------------===//
 

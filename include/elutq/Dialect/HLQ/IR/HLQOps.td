@@ -135,7 +135,10 @@ def HLQ_BuildLutOp : HLQ_DestinationOp<"build_lut", [
     ```
 
     Centring (`b - 1/2` in place of `b`) halves the range; the half is given back by `sum`. |error| of a look-up is at most `scale / 2`.
-    A group of zeros has scale 0 and zero (128 for byte lanes) entries. The division is a multiplication with `1 / scale`.
+    A group of zeros has scale 0 and zero (128 for byte lanes) entries, and so has one whose scale is below 2^-126. The
+    division is a multiplication with `1 / scale`; `t` starts as `x[0] * (+-1/2)` and goes on with `fma(x[q], +-1/2, t)`, `q`
+    ascending. Lane `l` of 16 adds columns `16*c + l`, `c` ascending from 0; `sum` adds lanes `l` and `l + 8`, then `l + 4`,
+    `l + 2`, `l + 1`.
 
     | operand  | shape                      | type | meaning                                                             |
     |----------|----------------------------|------|---------------------------------------------------------------------|
@@ -144,7 +147,8 @@ def HLQ_BuildLutOp : HLQ_DestinationOp<"build_lut", [
     | `scales` | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
     | `sums`   | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
 
-    with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on hold zeros.
+    with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on are those
+    of zero activations.
 
     Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`.
 
@@ -175,8 +179,10 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
     p(j, G)    = fold over u in G of fma(scale(m, u), float(acc(m, n, j, u)), p),   p starts at 0
     params hlq:      y = fma(s[n, G, j], p(j, G), y) for j = 0 .. bits-1 in turn
     params uniform, symmetric: acc(m, n, u) = sum over j of 2^j acc(m, n, j, u), one p and one fma per group
-    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   zc = z + (sum over j of s_j) / 2
+    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one
     init[m, n] = y,  groups in ascending order, y starts at 0
+    zc         = z + (sum over j of s_j) / 2, computed as
+                   hlq: fma(s_0 + s_1 + ..., 1/2, z)    uniform: fma(s, h, z)    symmetric: s * (h - zero_point),   h = (2^bits - 1) / 2
     ```
 
     This order is the contract: every lowering gives the same bits, whatever the tiles, the chunk or the number of threads.
@@ -209,7 +215,7 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
 def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
   let summary = "Take rows of a packed HLQ matrix by index, as floats";
   let description = [{
-    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma, read from the layout that `hlq.lut_matmul` reads: a tied embedding
+    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma (`symmetric`: `z = s * -zero_point`), read from the layout that `hlq.lut_matmul` reads: a tied embedding
     and head share one copy.
 
     Constraints: (C1) `packed` is `[NB, layout.getRowBlockBytes(G)]`; (C2) `indices` is `[M]` of i64, `init` is `[M, K]` of f32 with `K <= G * group_size`.

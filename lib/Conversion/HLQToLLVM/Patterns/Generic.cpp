@@ -1,0 +1,66 @@
+//===- Generic.cpp - Look-ups by portable vector operations --------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "PatternUtils.h"
+#include "elutq/Conversion/HLQToLLVM.h"
+
+using namespace mlir;
+using namespace elutq::hlq;
+
+namespace {
+
+/// Sixteen extractions at once: LLVM recognizes them as a byte permutation. More lanes in one go would become scalars.
+Value emitLookup16(PieceEmitter &e, Value table, Value indices) {
+  Value masked = arith::AndIOp::create(e.b, e.loc, indices, e.splat(e.getType(16, 8), 15));
+  auto lanes = vector::ToElementsOp::create(e.b, e.loc, masked);
+  SmallVector<Value> found;
+  for (Value lane : lanes.getResults()) {
+    Value index = arith::IndexCastUIOp::create(e.b, e.loc, e.b.getIndexType(), lane);
+    found.push_back(vector::ExtractOp::create(e.b, e.loc, table, OpFoldResult(index)));
+  }
+  return vector::FromElementsOp::create(e.b, e.loc, e.getType(16, 8), found);
+}
+
+struct GenericLookup : OpRewritePattern<LookupOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(LookupOp op, PatternRewriter &rewriter) const override {
+    PieceEmitter e{rewriter, op.getLoc()};
+    auto lookup = [&](Value table, Value indices) { return emitLookup16(e, table, indices); };
+    auto type = cast<VectorType>(op.getType());
+    rewriter.replaceOp(op, e.inPieces(type, 16, [&](int64_t first) {
+      Value indices = e.slice(op.getIndices(), first, 16);
+      return e.getLanes(op.getTable()) == 16 ? lookup(op.getTable(), indices)
+                                             : e.inQuarters(op.getTable(), indices, lookup);
+    }));
+    return success();
+  }
+};
+
+/// The bytes of each 32-bit lane are moved to its top and shifted down with their signs.
+struct GenericAccumulate : OpRewritePattern<AccumulateOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(AccumulateOp op, PatternRewriter &rewriter) const override {
+    PieceEmitter e{rewriter, op.getLoc()};
+    auto type = cast<VectorType>(op.getType());
+    Value words = vector::BitCastOp::create(rewriter, e.loc, type, op.getBytes()), sum = op.getAcc();
+    for (int64_t byte = 0; byte < 4; ++byte) {
+      Value top = byte == 3 ? words : arith::ShLIOp::create(rewriter, e.loc, words, e.splat(type, 24 - 8 * byte));
+      Value value = arith::ShRSIOp::create(rewriter, e.loc, top, e.splat(type, 24));
+      sum = arith::AddIOp::create(rewriter, e.loc, sum, value);
+    }
+    rewriter.replaceOp(op, sum);
+    return success();
+  }
+};
+
+} // namespace
+
+void elutq::hlq::populateHLQToLLVMGenericPatterns(RewritePatternSet &patterns, PatternBenefit benefit) {
+  patterns.add<GenericLookup, GenericAccumulate>(patterns.getContext(), benefit);
+}
