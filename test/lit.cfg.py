@@ -48,7 +48,7 @@ if platform.machine() == "x86_64":
         config.available_features.add("host-avx2")
         if {"avx512bw", "avx512vl"} <= flags:
             config.available_features.add("host-avx512bw")
-            if {"avx512_vbmi", "avx512_vnni"} <= flags:
+            if {"avx512vbmi", "avx512_vnni"} <= flags:
                 config.available_features.add("host-avx512vbmi")
 elif platform.machine() == "aarch64":
     config.available_features.add("host-neon")

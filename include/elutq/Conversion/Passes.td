@@ -14,7 +14,7 @@ include "mlir/Pass/PassBase.td"
 // HLQToLoops
 //===----------------------------------------------------------------------===//
 
-def ConvertHLQToLoopsPass : InterfacePass<"convert-hlq-to-loops", "::mlir::FunctionOpInterface"> {
+def ConvertHLQToLoopsPass : Pass<"convert-hlq-to-loops"> {
   let summary = "Lower bufferized hlq ops to scalar loops, the reference";
   let description = [{
     `hlq.build_lut`, `hlq.lut_matmul` and `hlq.packed_gather` become loops that read one nibble, one table entry and one
@@ -31,7 +31,7 @@ def ConvertHLQToLoopsPass : InterfacePass<"convert-hlq-to-loops", "::mlir::Funct
 // HLQToVector
 //===----------------------------------------------------------------------===//
 
-def ConvertHLQToVectorPass : InterfacePass<"convert-hlq-to-vector", "::mlir::FunctionOpInterface"> {
+def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
   let summary = "Lower bufferized hlq ops to loops over vectors";
   let description = [{
     One generator, driven by `#hlq.layout`, `m_tile` and `table_group`, emits the kernels of all instruction sets: vectors
@@ -54,7 +54,7 @@ def ConvertHLQToVectorPass : InterfacePass<"convert-hlq-to-vector", "::mlir::Fun
 // HLQToLLVM
 //===----------------------------------------------------------------------===//
 
-def ConvertHLQToLLVMPass : InterfacePass<"convert-hlq-to-llvm", "::mlir::FunctionOpInterface"> {
+def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
   let summary = "Lower hlq.lookup and hlq.accumulate to an instruction set";
   let description = [{
     A look-up becomes `vpshufb` (`avx2`, `avx512bw`), `vpermb` (`avx512vbmi`) or `tbl` (`neon`), a sum of bytes becomes
