@@ -72,10 +72,12 @@ struct LoopEmitter {
     mlir::memref::StoreOp::create(b, loc, value, memref, indices);
   }
 
-  /// `for iv in [lower, upper) by step`, carrying `inits`; `body` returns the values of the next iteration.
+  /// `for iv in [lower, upper) by step`, carrying `inits`; `body` returns the values of the next iteration. `attributes`
+  /// are hints for LLVM.
   llvm::SmallVector<mlir::Value>
   loop(mlir::Value lower, mlir::Value upper, int64_t step, mlir::ValueRange inits,
-       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body) {
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body,
+       llvm::ArrayRef<mlir::NamedAttribute> attributes = {}) {
     auto forOp = mlir::scf::ForOp::create(
         b, loc, lower, upper, index(step), inits,
         [&](mlir::OpBuilder &nested, mlir::Location, mlir::Value iv, mlir::ValueRange args) {
@@ -85,6 +87,8 @@ struct LoopEmitter {
           llvm::SmallVector<mlir::Value> next = body(iv, args);
           mlir::scf::YieldOp::create(b, loc, next);
         });
+    for (mlir::NamedAttribute attribute : attributes)
+      forOp->setAttr(attribute.getName(), attribute.getValue());
     return llvm::SmallVector<mlir::Value>(forOp.getResults());
   }
   llvm::SmallVector<mlir::Value>

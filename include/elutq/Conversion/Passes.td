@@ -42,8 +42,8 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
     `hlq.accumulate` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
     Next: `convert-hlq-to-llvm`.
   }];
-  let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
   let options = [
     Option<"tableBytes", "table-bytes", "int64_t", /*default=*/"16384",
            "Bytes of tables that one pass over the row blocks may use">];

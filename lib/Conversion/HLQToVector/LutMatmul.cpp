@@ -7,12 +7,18 @@
 
 #include "VectorEmitter.h"
 #include "elutq/Conversion/HLQToVector.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
 using namespace elutq::hlq;
 
-/// Look-ups of one loop body: more would not fit the cache of decoded instructions.
-static constexpr int64_t kUnrolledLookups = 64;
+/// Look-ups of one loop body: more would not fit the cache of decoded instructions. Those of byte lanes take more
+/// instructions and more registers.
+static constexpr int64_t kUnrolledDwordLookups = 64;
+static constexpr int64_t kUnrolledByteLookups = 32;
+
+/// 16-bit sums that stay in registers beside tables and indices.
+static constexpr int64_t kByteAccumulators = 8;
 
 /// Table groups per weight group up to which their loop is unrolled.
 static constexpr int64_t kUnrolledTableGroups = 2;
@@ -26,7 +32,8 @@ struct LutMatmulEmitter : VectorEmitter {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : VectorEmitter(builder, op.getLoc()), op(op), layout(op.getLayout()), unit(layout), bits(layout.getBits()),
         mTile(op.getKernel().getMTile()), pieces(layout.getRows() / kFloatLanes), tableGroup(op.getTableGroup()),
-        tableGroups(layout.getGroupSize() / tableGroup), isDword(layout.getLane() == Lane::Dword) {
+        tableGroups(layout.getGroupSize() / tableGroup), isDword(layout.getLane() == Lane::Dword),
+        sharesTables(!isDword && 2 * bits * mTile <= kByteAccumulators) {
     units = cast<MemRefType>(op.getScales().getType()).getDimSize(1) * tableGroup / unit.unitColumns;
     unitsPerPass = std::clamp<int64_t>(tableBytes / (mTile * 4 * unit.unitColumns), 1, units);
   }
@@ -92,10 +99,15 @@ private:
     };
     SmallVector<Value> scaleSum;
     if (layout.getParams() == Params::HLQ) {
+      SmallVector<Value> partials;
+      if (sharesTables)
+        partials = emitPartial(group, llvm::to_vector(llvm::seq<int64_t>(bits)), /*combines=*/false);
       for (int64_t plane = 0; plane < bits; ++plane) {
-        SmallVector<Value> partial = emitPartial(group, {plane});
         SmallVector<Value> scales = loadParams(group, plane);
-        addScaled(scales, partial);
+        if (sharesTables)
+          addScaled(scales, ArrayRef(partials).slice(plane * mTile * pieces, mTile * pieces));
+        else
+          addScaled(scales, emitPartial(group, {plane}, /*combines=*/false));
         for (int64_t piece = 0; piece < pieces; ++piece) {
           if (plane == 0)
             scaleSum.push_back(scales[piece]);
@@ -106,7 +118,7 @@ private:
     } else {
       // High planes first: each further plane doubles what is there.
       auto planes = llvm::to_vector(llvm::reverse(llvm::seq<int64_t>(bits)));
-      SmallVector<Value> partial = emitPartial(group, planes);
+      SmallVector<Value> partial = emitPartial(group, planes, /*combines=*/true);
       scaleSum = loadParams(group, 0);
       addScaled(scaleSum, partial);
     }
@@ -168,33 +180,32 @@ private:
     Value number;
   };
 
-  /// `p(j, G)` for the sum of `planes`, each after the first one doubling the sum before.
-  SmallVector<Value> emitPartial(int64_t group, ArrayRef<int64_t> planes) {
+  /// `p(j, G)` of each of `planes`; or, if it `combines` them, for one sum, which each plane after the first one doubles
+  /// before it adds its own.
+  SmallVector<Value> emitPartial(int64_t group, ArrayRef<int64_t> planes, bool combines) {
     int64_t firstChunk = group * layout.getGroupSize() / 16, chunks = tableGroup / 16;
     Value first = add(unitTableGroup, group * tableGroups);
-    SmallVector<Value> partial(mTile * pieces, splat(0.0f));
+    SmallVector<Value> partial((combines ? 1 : planes.size()) * mTile * pieces, splat(0.0f));
     if (tableGroups > kUnrolledTableGroups && tableGroup % unit.stepColumns == 0) {
       int64_t bytes = tableGroup / unit.stepColumns * unit.vectorBytes;
       return loop(0, tableGroups, partial, [&](Value u, ValueRange args) {
         SmallVector<Value> partial(args);
-        emitTableGroup({firstChunk, mul(u, chunks), mul(u, bytes), add(first, u)}, planes, partial);
+        emitTableGroup({firstChunk, mul(u, chunks), mul(u, bytes), add(first, u)}, planes, combines, partial);
         return partial;
       });
     }
     for (int64_t u = 0; u < tableGroups; ++u)
-      emitTableGroup({firstChunk + u * chunks, Value(), Value(), add(first, u)}, planes, partial);
+      emitTableGroup({firstChunk + u * chunks, Value(), Value(), add(first, u)}, planes, combines, partial);
     return partial;
   }
 
-  void emitTableGroup(TableGroup u, ArrayRef<int64_t> planes, SmallVector<Value> &partial) {
-    SmallVector<Value> sums = isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes);
-    for (int64_t m = 0; m < mTile; ++m) {
-      Value scale = broadcast(load(op.getScales(), {mBlock, u.number, index(m)}));
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        Value &p = partial[m * pieces + piece];
-        p = fma(scale, arith::SIToFPOp::create(b, loc, getFloats(), sums[m * pieces + piece]), p);
-      }
-    }
+  void emitTableGroup(TableGroup u, ArrayRef<int64_t> planes, bool combines, SmallVector<Value> &partial) {
+    SmallVector<Value> sums = isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes, combines);
+    SmallVector<Value> scales;
+    for (int64_t m = 0; m < mTile; ++m)
+      scales.append(pieces, broadcast(load(op.getScales(), {mBlock, u.number, index(m)})));
+    for (auto [i, p] : llvm::enumerate(partial))
+      p = fma(scales[i % scales.size()], arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
   }
 
   /// A vector of plane bytes; `loopByte` may be null.
@@ -226,12 +237,11 @@ private:
 
   using ChunkBody = function_ref<void(int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &)>;
 
-  /// Runs `body` for the chunks of a table group, in a loop over blocks of them where they are too many to unroll.
-  SmallVector<Value> emitChunks(const TableGroup &u, int64_t lookupsPerChunk, SmallVector<Value> values,
-                                ChunkBody body) {
+  /// Runs `body` for the chunks of a table group, in a loop over blocks of at most `maxBlock` of them.
+  SmallVector<Value> emitChunks(const TableGroup &u, int64_t maxBlock, SmallVector<Value> values, ChunkBody body) {
     int64_t chunks = tableGroup / 16, chunksPerStep = std::max<int64_t>(unit.stepColumns / 16, 1);
     int64_t block = chunks;
-    while (block * lookupsPerChunk > kUnrolledLookups && block % 2 == 0 && block / 2 % chunksPerStep == 0)
+    while (block > maxBlock && block % 2 == 0 && block / 2 % chunksPerStep == 0)
       block /= 2;
     if (block == chunks) {
       for (int64_t c = 0; c < chunks; ++c)
@@ -239,7 +249,12 @@ private:
       return values;
     }
     int64_t blockBytes = block * 16 / unit.stepColumns * unit.vectorBytes;
-    return loop(0, chunks / block, values, [&](Value i, ValueRange args) {
+    // LLVM would unroll the loop, load the tables of all planes at once, and spill them.
+    auto unroll = LLVM::LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
+    auto annotation = LLVM::LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {},
+                                                    {}, {}, {});
+    NamedAttribute hint(b.getStringAttr("llvm.loop_annotation"), annotation);
+    auto emitBlock = [&](Value i, ValueRange args) {
       SmallVector<Value> values(args);
       Value chunk = mul(i, block), byte = mul(i, blockBytes);
       if (u.loopChunk) {
@@ -249,7 +264,8 @@ private:
       for (int64_t c = 0; c < block; ++c)
         body(u.chunk + c, chunk, byte, values);
       return values;
-    });
+    };
+    return loop(index(0), index(chunks / block), 1, values, emitBlock, hint);
   }
 
   /// Dword lanes: a chunk is half a step; a look-up goes into four tables at once.
@@ -264,7 +280,7 @@ private:
       if (plane != planes.front())
         for (Value &sum : sums)
           sum = add(sum, sum);
-      sums = emitChunks(u, mTile, sums, [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
+      sums = emitChunks(u, kUnrolledDwordLookups / mTile, sums, [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
         Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte), chunk % 2);
         Value indices = arith::OrIOp::create(b, loc, nibbles, offsets);
         for (int64_t m = 0; m < mTile; ++m) {
@@ -278,16 +294,47 @@ private:
 
   /// Byte lanes: two steps per chunk, 16-bit sums of whole words and of their high bytes. Even rows are the low bytes:
   /// what the words have and the high bytes do not.
-  SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes) {
-    VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
+  SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes, bool combines) {
+    SmallVector<Value> words;
+    if (sharesTables) {
+      words = emitByteWords(u, planes, kUnrolledByteLookups / (4 * mTile * planes.size()));
+    } else {
+      for (int64_t plane : planes)
+        words.append(emitByteWords(u, plane, 1));
+    }
     VectorType sumsType = getInts(kFloatLanes, 32);
-    Value eight = splat(wordsType, 8);
+    Value eight = splat(cast<VectorType>(words[0].getType()), 8);
     SmallVector<Value> total;
-    for (int64_t plane : planes) {
-      SmallVector<Value> words(2 * mTile, splat(wordsType, 0));
-      words = emitChunks(u, 4 * mTile, words, [&](int64_t chunk, Value loopChunk, Value loopByte,
-                                                  SmallVector<Value> &words) {
-        for (int64_t step = 0; step < 2; ++step) {
+    for (size_t i = 0; i < words.size(); i += 2) {
+      Value odd = words[i + 1];
+      Value even = arith::SubIOp::create(b, loc, words[i], shiftLeft(odd, eight));
+      Value rows = vector::InterleaveOp::create(b, loc, even, odd);
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        Value part = slice(rows, piece * kFloatLanes, kFloatLanes);
+        Value sum = arith::ExtUIOp::create(b, loc, sumsType, part);
+        if (!combines || static_cast<int64_t>(i) < 2 * mTile) {
+          total.push_back(sum);
+        } else {
+          Value &sums = total[i / 2 % mTile * pieces + piece];
+          sums = add(add(sums, sums), sum);
+        }
+      }
+    }
+    // 128 for each look-up, weighted like the planes.
+    Value bias = splat(sumsType, 128 * (tableGroup / 4) * (combines ? (1 << planes.size()) - 1 : 1));
+    for (Value &sum : total)
+      sum = arith::SubIOp::create(b, loc, sum, bias);
+    return total;
+  }
+
+  /// The two sums of each row of activations and plane, planes outer.
+  SmallVector<Value> emitByteWords(const TableGroup &u, ArrayRef<int64_t> planes, int64_t maxBlock) {
+    VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
+    Value eight = splat(wordsType, 8);
+    SmallVector<Value> words(2 * mTile * planes.size(), splat(wordsType, 0));
+    auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &words) {
+      for (int64_t step = 0; step < 2; ++step) {
+        for (auto [i, plane] : llvm::enumerate(planes)) {
           Value bytes = loadPlane(plane, 2 * chunk + step, loopByte);
           Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
           for (int64_t m = 0; m < mTile; ++m) {
@@ -296,32 +343,14 @@ private:
               return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
             };
             Value x = lookup(low, 2 * step), y = lookup(high, 2 * step + 1);
-            words[2 * m] = add(words[2 * m], add(x, y));
-            words[2 * m + 1] = add(words[2 * m + 1], add(shiftRight(x, eight), shiftRight(y, eight)));
-          }
-        }
-      });
-      for (int64_t m = 0; m < mTile; ++m) {
-        Value odd = words[2 * m + 1];
-        Value even = arith::SubIOp::create(b, loc, words[2 * m], shiftLeft(odd, eight));
-        Value rows = vector::InterleaveOp::create(b, loc, even, odd);
-        for (int64_t piece = 0; piece < pieces; ++piece) {
-          Value part = slice(rows, piece * kFloatLanes, kFloatLanes);
-          Value sum = arith::ExtUIOp::create(b, loc, sumsType, part);
-          if (plane == planes.front()) {
-            total.push_back(sum);
-          } else {
-            Value &sums = total[m * pieces + piece];
-            sums = add(add(sums, sums), sum);
+            Value &all = words[2 * (i * mTile + m)], &odd = words[2 * (i * mTile + m) + 1];
+            all = add(all, add(x, y));
+            odd = add(odd, add(shiftRight(x, eight), shiftRight(y, eight)));
           }
         }
       }
-    }
-    // 128 for each look-up, weighted like the planes.
-    Value bias = splat(sumsType, 128 * (tableGroup / 4) * ((1 << planes.size()) - 1));
-    for (Value &sum : total)
-      sum = arith::SubIOp::create(b, loc, sum, bias);
-    return total;
+    };
+    return emitChunks(u, maxBlock, words, body);
   }
 
   LutMatmulOp op;
@@ -331,6 +360,8 @@ private:
   /// Table groups per weight group.
   int64_t tableGroups;
   bool isDword;
+  /// Whether the sums of all planes fit the registers, so that each table is loaded once for all planes.
+  bool sharesTables;
   int64_t units, unitsPerPass;
   /// The position of the loops.
   Value mBlock, nBlock, unitOffset, unitChunk, unitTableGroup;
