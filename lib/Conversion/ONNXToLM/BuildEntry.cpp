@@ -94,11 +94,11 @@ private:
     auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kNameAttr);
     return name ? name.getValue() : StringRef("?");
   }
+  /// Slots of a cache: for every token of the context, or for a window and one step.
   int64_t capacityOf(const AttentionSite &site) const {
-    int64_t context = llvm::alignTo(options.maxContext, kBlock);
     if (site.window == 0)
-      return context;
-    return std::min<int64_t>(context, llvm::alignTo(site.window + options.chunk, kBlock));
+      return llvm::alignTo(options.maxContext, kBlock);
+    return llvm::alignTo(site.window + options.chunk, kBlock);
   }
 
   func::FuncOp function;
@@ -173,9 +173,13 @@ LogicalResult EntryBuilder::findOtherInputs() {
                                          "values of attention";
   }
   SymbolicEvaluator evaluator(roles);
-  for (AttentionSite &site : sites)
+  for (AttentionSite &site : sites) {
     if (failed(matchVisibility(site, evaluator, roles.rows)))
       return failure();
+    // A window that no position leaves is none.
+    if (site.window >= static_cast<int64_t>(options.maxContext))
+      site.window = 0;
+  }
   return success();
 }
 
