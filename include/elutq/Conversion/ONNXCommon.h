@@ -69,9 +69,9 @@ mlir::Value scalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type
 using ElementwiseBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
 
 /// `result[i...] = body(inputs[i...]...)` with ONNX's (numpy's) broadcasting. Constant inputs of one value become
-/// constants of the body.
+/// constants of the body. `init`, if given, is the destination, of the shape of the result without the batch.
 mlir::Value elementwise(mlir::OpBuilder &builder, mlir::Location loc, mlir::ValueRange inputs,
-                        mlir::RankedTensorType resultType, ElementwiseBody body);
+                        mlir::RankedTensorType resultType, ElementwiseBody body, mlir::Value init = {});
 
 /// `result[outer...] = fold of combine over the last dimension`, starting with `initial`; f(x) is applied to each element first.
 mlir::Value reduceLast(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, double initial,

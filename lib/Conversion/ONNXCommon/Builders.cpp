@@ -114,7 +114,8 @@ Value fill(OpBuilder &builder, Location loc, RankedTensorType type, double numbe
   return linalg::FillOp::create(builder, loc, value, init).getResult(0);
 }
 
-Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTensorType resultType, ElementwiseBody body) {
+Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTensorType resultType, ElementwiseBody body,
+                  Value init) {
   SmallVector<int64_t> shape = dropBatch(resultType.getShape());
   int64_t rank = shape.size();
   SmallVector<Value> operands;
@@ -142,7 +143,8 @@ Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTen
     maps.push_back(AffineMap::get(rank, 0, exprs, builder.getContext()));
   }
   maps.push_back(builder.getMultiDimIdentityMap(rank));
-  Value init = empty(builder, loc, shape, resultType.getElementType());
+  if (!init)
+    init = empty(builder, loc, shape, resultType.getElementType());
   auto generic = linalg::GenericOp::create(
       builder, loc, init.getType(), operands, init, maps, parallelLoops(rank),
       [&](OpBuilder &nested, Location nestedLoc, ValueRange args) {
@@ -233,24 +235,32 @@ Value rmsNorm(OpBuilder &builder, Location loc, Value x, Value scale, double eps
 }
 
 Value rotary(OpBuilder &builder, Location loc, Value x, Value cos, Value sin, bool interleaved) {
+  SmallVector<int64_t> resultShape(typeOf(x).getShape());
+  x = reshape(builder, loc, x, dropBatch(resultShape));
   RankedTensorType type = typeOf(x);
   int64_t axis = type.getRank() - 1;
   int64_t half = typeOf(cos).getShape().back();
   int64_t second = interleaved ? 1 : half, stride = interleaved ? 2 : 1;
-  Value low = slice(builder, loc, x, axis, builder.getIndexAttr(0), half, stride);
-  Value high = slice(builder, loc, x, axis, builder.getIndexAttr(second), half, stride);
-  auto rotate = [&](Value a, Value b, bool subtract) {
-    return elementwise(builder, loc, {a, b, cos, sin}, typeOf(low), [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
-      Value left = arith::MulFOp::create(nested, l, args[0], args[2]);
-      Value right = arith::MulFOp::create(nested, l, args[1], args[3]);
-      if (subtract)
-        return arith::SubFOp::create(nested, l, left, right);
-      return arith::AddFOp::create(nested, l, left, right);
-    });
-  };
+  auto part = [&](Value value, int64_t offset) { return slice(builder, loc, value, axis, builder.getIndexAttr(offset), half, stride); };
+  Value low = part(x, 0), high = part(x, second);
+  // Each half is written in its place: the slice of the destination is the init.
   Value result = 2 * half == type.getDimSize(axis) ? empty(builder, loc, type.getShape(), type.getElementType()) : x;
-  result = insert(builder, loc, rotate(low, high, true), result, axis, 0, stride);
-  return insert(builder, loc, rotate(high, low, false), result, axis, second, stride);
+  auto rotate = [&](Value a, Value b, int64_t offset, bool subtract) {
+    Value rotated = elementwise(
+        builder, loc, {a, b, cos, sin}, typeOf(low),
+        [&](OpBuilder &nested, Location l, ValueRange args) -> Value {
+          Value left = arith::MulFOp::create(nested, l, args[0], args[2]);
+          Value right = arith::MulFOp::create(nested, l, args[1], args[3]);
+          if (subtract)
+            return arith::SubFOp::create(nested, l, left, right);
+          return arith::AddFOp::create(nested, l, left, right);
+        },
+        part(result, offset));
+    result = insert(builder, loc, rotated, result, axis, offset, stride);
+  };
+  rotate(low, high, 0, true);
+  rotate(high, low, second, false);
+  return reshape(builder, loc, result, resultShape);
 }
 
 Value iota(OpBuilder &builder, Location loc, int64_t count, Value start) {
