@@ -54,6 +54,9 @@ Status Session::create(std::shared_ptr<const Model> model, int threads, int64_t 
   session->padded.resize(model->chunk);
   session->threads = threads > 0 ? threads : model->threads;
   session->prefillChunk = prefillChunk > 0 ? prefillChunk : static_cast<int64_t>(model->chunk);
+  // Prefill reads each weight at least once per eight rows of a chunk, decode once per token: up to here, decode reads
+  // less. Who asks for a cut of his own wants it as it is.
+  session->decodeLimit = std::max<size_t>(1, prefillChunk > 0 ? 1 : model->chunk / 16);
   session->model = std::move(model);
   result = std::move(session);
   return Status();
@@ -83,8 +86,9 @@ Status Session::prefill(const int64_t *tokens, size_t count) {
   PoolScope scope(pool.get());
   while (count > 0) {
     size_t step = std::min<size_t>(count, static_cast<size_t>(prefillChunk));
-    // One token costs a whole padded chunk in prefill, and both entries give the same bits.
-    if (step == 1) {
+    // A few tokens cost a whole padded chunk in prefill, and both entries give the same bits.
+    if (step <= decodeLimit) {
+      step = 1;
       elutq_entry_decode(tokens, 1, position, arena.data(), model->weights, cache.data(), logits.data());
     } else {
       std::copy_n(tokens, step, padded.begin());

@@ -46,6 +46,7 @@ private:
   std::vector<int64_t> padded; // the tokens of a prefill step; the compiled code reads all of them
   int64_t position = 0;
   int64_t prefillChunk = 0;
+  size_t decodeLimit = 1; // up to so many tokens are read one by one
   int threads = 1;
 };
 
