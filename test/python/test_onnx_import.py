@@ -225,6 +225,11 @@ def test_dimensions_that_overflow(tmp_path, dims):
     refuse(save(tmp_path, make_model([node], [tensor])), "more elements than can be counted")
 
 
+def test_vector_as_long_as_they_come(tmp_path):
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2**61])]
+    refuse(save(tmp_path, make_model([helper.make_node("Add", ["x", "x"], ["y"])], inputs=inputs)), "more elements")
+
+
 def test_negative_dimension(tmp_path):
     tensor = weight()
     tensor.dims[:] = [-32, 64]
@@ -260,6 +265,7 @@ def test_cycle(tmp_path):
     (lambda: make_model([helper.make_node("Concat", ["x"], ["y"], name="n")]), ["'n'", "axis"]),
     (lambda: make_model([helper.make_node("Concat", ["x"], ["y"], name="n", axis="0")]), ["'n'", "axis"]),
     (lambda: make_model([helper.make_node("Concat", ["x", "x"], ["y"], name="n", axis=7)]), ["Concat", "axis"]),
+    (lambda: make_model([helper.make_node("Split", ["x"], ["y"], name="n", num_outputs=2**62)]), ["'n'", "num_outputs"]),
     (lambda: make_model(initializers=[weight(shape=(31, 64))]), ["proj", "imension"]),
     (lambda: make_model(initializers=[weight(dtype=np.float64)]), ["proj", "type"]),
     (lambda: make_model(initializers=[weight()], opset=1000), ["opset 1000"]),

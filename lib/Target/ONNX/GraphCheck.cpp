@@ -104,6 +104,10 @@ static Error checkAttributes(const ::onnx::NodeProto &node) {
     if (!attribute.ref_attr_name().empty())
       return createStringError(describeNode(node) + " (" + describeOperator(node) + "): attribute '" +
                                attribute.name() + "' refers to an attribute of a function, but is in none");
+    // The ONNX library makes a list of this length before it looks at the outputs.
+    if (attribute.name() == "num_outputs" && attribute.i() != node.output_size())
+      return createStringError(describeNode(node) + " (" + describeOperator(node) + ") has " +
+                               Twine(node.output_size()) + " outputs, but its num_outputs is " + Twine(attribute.i()));
   }
   return Error::success();
 }

@@ -17,6 +17,7 @@
 #pragma GCC diagnostic pop
 
 #include <map>
+#include <mutex>
 
 using ::onnx::InferenceContext;
 using ::onnx::OpSchema;
@@ -231,6 +232,21 @@ static OpSchema makeSchema(const OperatorInfo &info) {
   return schema;
 }
 
+/// Propagation of values is meant for shapes. The ONNX library makes a list as long as each vector it meets, though, also
+/// for weights, and for a length that a hostile file makes up.
+static void propagateShortVectors(::onnx::DataPropagationContext &context,
+                                  const ::onnx::DataPropagationFunction &propagate) {
+  constexpr int64_t maxLength = 1024;
+  for (size_t i = 0; i < context.getNumInputs(); ++i) {
+    const ::onnx::TypeProto *type = context.getInputType(i);
+    if (!type || !type->has_tensor_type() || type->tensor_type().shape().dim_size() != 1)
+      continue;
+    if (type->tensor_type().shape().dim(0).dim_value() > maxLength)
+      return;
+  }
+  propagate(context);
+}
+
 namespace {
 class Schemas final : public ::onnx::ISchemaRegistry {
 public:
@@ -244,10 +260,26 @@ public:
     auto found = schemas.find({domain, name});
     if (found != schemas.end())
       return &found->second;
-    return ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, version, domain);
+    const OpSchema *schema = ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, version, domain);
+    return schema && schema->has_data_propagation_function() ? &guardPropagation(*schema) : schema;
   }
 
 private:
+  /// A copy of `schema` that propagates short vectors only.
+  const OpSchema &guardPropagation(const OpSchema &schema) const {
+    std::lock_guard<std::mutex> lock(mutex);
+    auto known = guarded.find(&schema);
+    if (known != guarded.end())
+      return known->second;
+    OpSchema copy = schema;
+    copy.PartialDataPropagationFunction([propagate = schema.GetDataPropagationFunction()](auto &context) {
+      propagateShortVectors(context, propagate);
+    });
+    return guarded.emplace(&schema, std::move(copy)).first->second;
+  }
+
+  mutable std::mutex mutex;
+  mutable std::map<const OpSchema *, OpSchema> guarded;
   std::map<std::pair<std::string, std::string>, OpSchema> schemas;
 };
 } // namespace
