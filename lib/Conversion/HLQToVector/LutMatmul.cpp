@@ -13,9 +13,9 @@ using namespace mlir;
 using namespace elutq::hlq;
 
 /// Look-ups of one loop body: more would not fit the cache of decoded instructions. Those of byte lanes take more
-/// instructions and more registers.
+/// instructions, and where there are many LLVM reorders their sums and spills what was found.
 static constexpr int64_t kUnrolledDwordLookups = 64;
-static constexpr int64_t kUnrolledByteLookups = 32;
+static constexpr int64_t kUnrolledByteLookups = 8;
 
 /// 16-bit sums that stay in registers beside tables and indices.
 static constexpr int64_t kByteAccumulators = 8;
@@ -297,7 +297,7 @@ private:
   SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes, bool combines) {
     SmallVector<Value> words;
     if (sharesTables) {
-      words = emitByteWords(u, planes, kUnrolledByteLookups / (4 * mTile * planes.size()));
+      words = emitByteWords(u, planes, std::max<int64_t>(1, kUnrolledByteLookups / (4 * mTile * planes.size())));
     } else {
       for (int64_t plane : planes)
         words.append(emitByteWords(u, plane, 1));

@@ -11,6 +11,8 @@
 // CHECK-NOT:   {{vpinsrb|vpextrb|call}}
 // CHECK:       vbroadcasti128
 // CHECK:       vpshufb %ymm
+// CHECK-NOT:   {{Spill|Reload}}
+// CHECK:       j{{n?e|b|ae}}
 // CHECK-NOT:   {{vpinsrb|vpextrb|call}}
 // CHECK:       retq
 func.func @decode(%t: memref<1x32x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1xf32>, %w: memref<32x4864xi8>, %y: memref<1x1024xf32>) {
