@@ -107,6 +107,8 @@ private:
   InputRoles roles;
   SmallVector<AttentionSite> sites;
   Value logits;
+  /// The place of the logits among the results, as the value may be replaced.
+  unsigned logitsIndex = 0;
   // The new interface.
   BlockArgument newTokens, count, position;
   SmallVector<BlockArgument> caches;
@@ -207,6 +209,7 @@ LogicalResult EntryBuilder::findLogits() {
                                           << " is not understood; expected f32 logits [1, rows, vocabulary], and the keys and values of attention";
     }
     logits = result;
+    logitsIndex = index;
   }
   if (!logits)
     return emitError(function.getLoc()) << "expected an output of logits";
@@ -264,6 +267,7 @@ LogicalResult EntryBuilder::rewriteBody() {
     updated.append({result->key, result->value});
   }
   Operation *terminator = function.front().getTerminator();
+  logits = terminator->getOperand(logitsIndex);
   builder.setInsertionPoint(terminator);
   Value row = position;
   if (roles.rows > 1)

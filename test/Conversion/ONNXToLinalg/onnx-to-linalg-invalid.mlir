@@ -1,0 +1,13 @@
+// RUN: elutq-opt %s -split-input-file -verify-diagnostics -convert-onnx-to-linalg
+
+// One error for the whole model; a note for each op, with the reason.
+// expected-error @+1 {{cannot convert 2 operations of the model}}
+module {
+  func.func @unsupported(%x: tensor<2x3xf32>, %y: tensor<?x3xf32>) -> (tensor<2x3xf32>, tensor<?x3xf32>) {
+    // expected-note @+1 {{'onnx.Softmax': only the last dimension is supported}}
+    %0 = onnx.Softmax %x {axis = 0 : i64} : (tensor<2x3xf32>) -> tensor<2x3xf32>
+    // expected-note @+1 {{'onnx.Exp': its shapes must be known at compile time}}
+    %1 = onnx.Exp %y : (tensor<?x3xf32>) -> tensor<?x3xf32>
+    return %0, %1 : tensor<2x3xf32>, tensor<?x3xf32>
+  }
+}
