@@ -1,21 +1,14 @@
-//===- OutlineTasks.cpp - Entry points become calls of merged tasks -------===//
+//===- OutlineTasks.cpp - Outline parallel loops and serial runs ----------===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
 
+#include "Buffers.h"
 #include "elutq/Transforms/Passes.h"
-#include "elutq/Transforms/TaskABI.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/IR/Builders.h"
-#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace elutq {
@@ -28,314 +21,437 @@ using namespace elutq;
 
 namespace {
 
-/// Arguments of an entry, in the order that elutq-plan-memory gives them.
-enum EntryArgument { kTokens, kCount, kPosition, kArena, kWeights, kCache, kLogits };
-/// Arguments of a task.
-enum TaskArgument { kBegin, kEnd, kTaskArena, kTaskWeights, kTaskCache, kTaskArgs };
+/// Words of the header at the start of the arena.
+enum HeaderWord : unsigned { CountWord, PositionWord, TokensWord, ResultWord, NumWords = kHeaderBytes / 8 };
 
-/// A maximal run of serial operations, or one parallel loop.
-struct Segment {
-  SmallVector<Operation *> ops;
-  scf::ForallOp loop;
+/// Arguments of a task.
+enum TaskArgument : unsigned { Begin, End, TaskArena, TaskWeights, TaskCache, TaskArgs };
+
+/// Memory that an op reads or writes.
+struct Access {
+  unsigned base;
+  int64_t begin, end;
+  bool write;
 };
+
+/// Neighbouring ops that become one task.
+struct Group {
+  bool parallel;
+  SmallVector<Operation *> ops;
+  SmallVector<Access> accesses;
+  /// The buffers of the group in the order of their first use: its arguments.
+  llvm::SetVector<Value> buffers;
+};
+
+/// The view that gives `value` its memory, or null for memory of the caller.
+memref::ViewOp bufferOf(Value value) {
+  while (auto view = value.getDefiningOp<ViewLikeOpInterface>()) {
+    if (auto buffer = dyn_cast<memref::ViewOp>(*view);
+        buffer && isa<BlockArgument>(buffer.getSource()) && getConstantIntValue(buffer.getByteShift()))
+      return buffer;
+    value = view.getViewSource();
+  }
+  return nullptr;
+}
+
+/// Collects the memory that `op` accesses. False where that is not known.
+bool collectAccesses(Operation *op, SmallVectorImpl<Access> &accesses) {
+  WalkResult result = op->walk([&](Operation *nested) {
+    if (nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>())
+      return WalkResult::advance();
+    auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
+    if (!interface)
+      return WalkResult::interrupt();
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    interface.getEffects(effects);
+    for (const MemoryEffects::EffectInstance &effect : effects) {
+      if (isa<MemoryEffects::Allocate, MemoryEffects::Free>(effect.getEffect()))
+        continue;
+      if (!effect.getValue())
+        return WalkResult::interrupt();
+      if (rootBuffer(effect.getValue()).getDefiningOp<memref::AllocaOp>())
+        continue;
+      memref::ViewOp buffer = bufferOf(effect.getValue());
+      if (!buffer)
+        return WalkResult::interrupt();
+      int64_t begin = *getConstantIntValue(buffer.getByteShift());
+      accesses.push_back({cast<BlockArgument>(buffer.getSource()).getArgNumber(), begin,
+                          begin + bufferBytes(buffer.getType()), isa<MemoryEffects::Write>(effect.getEffect())});
+    }
+    return WalkResult::advance();
+  });
+  return !result.wasInterrupted();
+}
+
+bool conflict(ArrayRef<Access> first, ArrayRef<Access> second) {
+  for (const Access &a : first)
+    for (const Access &b : second)
+      if ((a.write || b.write) && a.base == b.base && a.begin < b.end && b.begin < a.end)
+        return true;
+  return false;
+}
+
+/// Whether `op` computes an address or a number: every task that needs it computes it again.
+bool isAddressing(Operation &op) { return op.getNumRegions() == 0 && isMemoryEffectFree(&op); }
+
+SmallVector<Group> formGroups(func::FuncOp entry) {
+  SmallVector<Group> groups;
+  for (Operation &op : entry.getBody().front().without_terminator()) {
+    if (isAddressing(op))
+      continue;
+    if (!isa<scf::ForallOp>(op)) {
+      if (groups.empty() || groups.back().parallel)
+        groups.push_back({/*parallel=*/false, {}, {}, {}});
+      groups.back().ops.push_back(&op);
+      continue;
+    }
+    SmallVector<Access> accesses;
+    bool known = collectAccesses(&op, accesses);
+    bool joins = known && !groups.empty() && groups.back().parallel && !groups.back().accesses.empty() &&
+                 !conflict(groups.back().accesses, accesses);
+    if (!joins)
+      groups.push_back({/*parallel=*/true, {}, {}, {}});
+    groups.back().ops.push_back(&op);
+    // A group without known accesses takes no more loops.
+    if (known)
+      llvm::append_range(groups.back().accesses, accesses);
+  }
+  return groups;
+}
+
+/// Adds the buffers that `value` is computed from. Fails where it comes from memory.
+LogicalResult collectBuffers(Value value, Group &group, llvm::SetVector<Value> &visited) {
+  if (!visited.insert(value))
+    return success();
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return success();
+  if (bufferOf(value) == op) {
+    group.buffers.insert(value);
+    return success();
+  }
+  if (!isAddressing(*op))
+    return op->emitOpError("gives a number to a later task: not supported");
+  for (Value operand : op->getOperands())
+    if (failed(collectBuffers(operand, group, visited)))
+      return failure();
+  return success();
+}
+
+LogicalResult collectBuffers(Group &group) {
+  llvm::SmallPtrSet<Operation *, 16> inside(group.ops.begin(), group.ops.end());
+  llvm::SetVector<Value> visited;
+  for (Operation *op : group.ops) {
+    WalkResult result = op->walk<WalkOrder::PreOrder>([&](Operation *nested) {
+      for (Value operand : nested->getOperands()) {
+        Operation *owner = operand.getDefiningOp();
+        if (!owner)
+          owner = operand.getParentBlock()->getParentOp();
+        bool local = llvm::any_of(group.ops, [&](Operation *o) { return o->isAncestor(owner); });
+        if (!local && failed(collectBuffers(operand, group, visited)))
+          return WalkResult::interrupt();
+      }
+      return WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return failure();
+  }
+  return success();
+}
+
+/// Builds the function of one group.
+class TaskBuilder {
+public:
+  TaskBuilder(func::FuncOp entry, Group &group, func::FuncOp task)
+      : entry(entry), group(group), task(task), b(task.getContext()) {}
+
+  void build() {
+    Block *body = task.addEntryBlock();
+    b.setInsertionPointToStart(body);
+    if (group.parallel)
+      emitLoops();
+    else
+      for (Operation *op : group.ops)
+        emitClone(op);
+    func::ReturnOp::create(b, task.getLoc());
+  }
+
+private:
+  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, task.getLoc(), value); }
+
+  /// A word of the header or of the arguments, as an index.
+  Value word(Value words, int64_t i) {
+    Value value = memref::LoadOp::create(b, task.getLoc(), words, index(i));
+    return arith::IndexCastOp::create(b, task.getLoc(), b.getIndexType(), value);
+  }
+  Value header(unsigned i) {
+    auto type = MemRefType::get({NumWords}, b.getI64Type());
+    return word(memref::ViewOp::create(b, task.getLoc(), type, task.getArgument(TaskArena), index(0), ValueRange()), i);
+  }
+
+  /// The caller's buffer whose address is word `i` of the header. There is no cast from an index to a memref: its descriptor
+  /// is built.
+  Value callerBuffer(unsigned i, MemRefType type) {
+    Location loc = task.getLoc();
+    MLIRContext *context = b.getContext();
+    Value address = arith::IndexCastOp::create(b, loc, b.getI64Type(), header(i));
+    auto pointer = LLVM::LLVMPointerType::get(context);
+    Value base = LLVM::IntToPtrOp::create(b, loc, pointer, address);
+    auto array = LLVM::LLVMArrayType::get(b.getI64Type(), type.getRank());
+    auto structure =
+        LLVM::LLVMStructType::getLiteral(context, {pointer, pointer, b.getI64Type(), array, array});
+    Value descriptor = LLVM::PoisonOp::create(b, loc, structure);
+    auto insert = [&](Value value, ArrayRef<int64_t> place) {
+      descriptor = LLVM::InsertValueOp::create(b, loc, descriptor, value, place);
+    };
+    auto constant = [&](int64_t value) -> Value {
+      return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value));
+    };
+    insert(base, 0);
+    insert(base, 1);
+    insert(constant(0), 2);
+    int64_t stride = 1;
+    for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+      insert(constant(type.getDimSize(dim)), {3, dim});
+      insert(constant(stride), {4, dim});
+      stride *= type.getDimSize(dim);
+    }
+    return UnrealizedConversionCastOp::create(b, loc, type, descriptor).getResult(0);
+  }
+
+  /// What stands for a value of the entry in the task. Emitted at the start of the task, once.
+  Value remap(Value value) {
+    if (Value mapped = mapping.lookupOrNull(value))
+      return mapped;
+    OpBuilder::InsertionGuard guard(b);
+    if (preamble)
+      b.setInsertionPointAfter(preamble);
+    else
+      b.setInsertionPointToStart(&task.getBody().front());
+    Value result;
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      switch (argument.getArgNumber()) {
+      case Count:
+        result = header(CountWord);
+        break;
+      case Position:
+        result = header(PositionWord);
+        break;
+      case Tokens:
+        result = callerBuffer(TokensWord, cast<MemRefType>(value.getType()));
+        break;
+      case Result:
+        result = callerBuffer(ResultWord, cast<MemRefType>(value.getType()));
+        break;
+      default:
+        llvm_unreachable("sections are used through views only");
+      }
+    } else if (group.buffers.contains(value)) {
+      auto view = value.getDefiningOp<memref::ViewOp>();
+      unsigned base = cast<BlockArgument>(view.getSource()).getArgNumber() - Arena + TaskArena;
+      size_t i = std::distance(group.buffers.begin(), llvm::find(group.buffers, value));
+      Value shift = word(task.getArgument(TaskArgs), i);
+      result = memref::ViewOp::create(b, view.getLoc(), view.getType(), task.getArgument(base), shift, ValueRange());
+    } else {
+      Operation *op = value.getDefiningOp();
+      for (Value operand : op->getOperands())
+        remap(operand);
+      // The operands moved the end of the preamble.
+      if (preamble)
+        b.setInsertionPointAfter(preamble);
+      result = b.clone(*op, mapping)->getResult(cast<OpResult>(value).getResultNumber());
+    }
+    preamble = result.getDefiningOp();
+    mapping.map(value, result);
+    return result;
+  }
+
+  void emitClone(Operation *op) {
+    op->walk<WalkOrder::PreOrder>([&](Operation *nested) {
+      for (Value operand : nested->getOperands())
+        if (operand.getParentBlock() == &entry.getBody().front())
+          remap(operand);
+    });
+    b.clone(*op, mapping);
+  }
+
+  /// Iterations are numbered through all loops; each loop runs its part of [begin, end).
+  void emitLoops() {
+    int64_t first = 0;
+    for (Operation *op : group.ops) {
+      auto forall = cast<scf::ForallOp>(op);
+      Location loc = op->getLoc();
+      SmallVector<int64_t> lower, step, trips;
+      int64_t total = 1;
+      for (auto [lo, up, st] :
+           llvm::zip_equal(forall.getMixedLowerBound(), forall.getMixedUpperBound(), forall.getMixedStep())) {
+        lower.push_back(*getConstantIntValue(lo));
+        step.push_back(*getConstantIntValue(st));
+        trips.push_back(llvm::divideCeil(*getConstantIntValue(up) - lower.back(), step.back()));
+        total *= trips.back();
+      }
+      Value begin = arith::MaxSIOp::create(b, loc, task.getArgument(Begin), index(first));
+      Value end = arith::MinSIOp::create(b, loc, task.getArgument(End), index(first + total));
+      auto loop = scf::ForOp::create(b, loc, begin, end, index(1));
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      Value rest = arith::SubIOp::create(b, loc, loop.getInductionVar(), index(first));
+      for (int64_t dim = trips.size() - 1; dim >= 0; --dim) {
+        Value trip = rest;
+        if (dim > 0) {
+          trip = arith::RemUIOp::create(b, loc, rest, index(trips[dim]));
+          rest = arith::DivUIOp::create(b, loc, rest, index(trips[dim]));
+        }
+        Value scaled = arith::MulIOp::create(b, loc, trip, index(step[dim]));
+        mapping.map(forall.getInductionVars()[dim], arith::AddIOp::create(b, loc, scaled, index(lower[dim])).getResult());
+      }
+      for (Operation &nested : forall.getBody()->without_terminator())
+        emitClone(&nested);
+      first += total;
+    }
+  }
+
+  func::FuncOp entry;
+  Group &group;
+  func::FuncOp task;
+  OpBuilder b;
+  IRMapping mapping;
+  /// The last op of the run at the start of the task that computes what comes from outside.
+  Operation *preamble = nullptr;
+};
+
+/// Iterations of all loops of a group, or nothing where a bound is not constant.
+std::optional<int64_t> countIterations(const Group &group) {
+  int64_t sum = 0;
+  for (Operation *op : group.ops) {
+    auto forall = cast<scf::ForallOp>(op);
+    int64_t total = 1;
+    for (auto [lower, upper, step] :
+         llvm::zip_equal(forall.getMixedLowerBound(), forall.getMixedUpperBound(), forall.getMixedStep())) {
+      std::optional<int64_t> lo = getConstantIntValue(lower), up = getConstantIntValue(upper),
+                             st = getConstantIntValue(step);
+      if (!lo || !up || !st)
+        return std::nullopt;
+      total *= llvm::divideCeil(*up - *lo, *st);
+    }
+    sum += total;
+  }
+  return sum;
+}
 
 struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
   using OutlineTasksPassBase::OutlineTasksPassBase;
+
   void runOnOperation() override;
+  void emitHeader(func::FuncOp entry, OpBuilder &b);
+  void emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b);
 
-private:
-  LogicalResult outlineEntry(func::FuncOp entry);
-  /// Writes count and position to the head of the arena, where tasks read them.
-  void storeScalars(func::FuncOp entry);
-  FailureOr<func::FuncOp> buildTask(func::FuncOp entry, Segment &segment, SmallVectorImpl<int64_t> &offsets);
-  /// The task that `task` equals, or `task` itself.
-  func::FuncOp merge(func::FuncOp task);
-  void call(OpBuilder &builder, func::FuncOp entry, func::FuncOp task, const Segment &segment, ArrayRef<int64_t> offsets);
-
-  FunctionType taskType;
-  DenseMap<llvm::hash_code, SmallVector<func::FuncOp>> tasks;
-  int64_t numDistinct = 0;
-  int64_t numArgumentBlocks = 0;
+  MemRefType argsType;
+  func::FuncOp parallelFor;
 };
 
 } // namespace
 
-/// Operations that every task repeats for itself: addresses and scalars computed from the entry's arguments.
-static bool isRepeatable(Operation *op) {
-  if (op->getNumRegions() != 0 || op->hasTrait<OpTrait::IsTerminator>())
-    return false;
-  return isMemoryEffectFree(op);
-}
-
-/// The offset of a view at a constant offset.
-static std::optional<int64_t> constantOffset(Operation *op) {
-  auto view = dyn_cast<memref::ViewOp>(op);
-  return view ? getConstantIntValue(view.getByteShift()) : std::nullopt;
-}
-
-/// Trip counts of a loop with constant bounds.
-static FailureOr<SmallVector<int64_t>> tripCounts(scf::ForallOp loop) {
-  SmallVector<int64_t> counts;
-  for (auto [lower, upper, step] : llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(), loop.getMixedStep())) {
-    std::optional<int64_t> lb = getConstantIntValue(lower), ub = getConstantIntValue(upper), st = getConstantIntValue(step);
-    if (!lb || !ub || !st)
-      return loop.emitOpError("expected constant bounds in an entry point");
-    counts.push_back(llvm::divideCeil(std::max<int64_t>(*ub - *lb, 0), *st));
-  }
-  return counts;
-}
-
-static int64_t product(ArrayRef<int64_t> values) {
-  int64_t result = 1;
-  for (int64_t value : values)
-    result *= value;
-  return result;
-}
-
-FailureOr<func::FuncOp> OutlineTasks::buildTask(func::FuncOp entry, Segment &segment, SmallVectorImpl<int64_t> &offsets) {
-  OpBuilder builder(entry->getContext());
-  Location loc = segment.ops.front()->getLoc();
-  builder.setInsertionPointToEnd(getOperation().getBody());
-  auto task = func::FuncOp::create(builder, loc, "elutq_task", taskType);
-  task.setPrivate();
-  Block *body = task.addEntryBlock();
-  builder.setInsertionPointToStart(body);
-
-  IRMapping mapping;
-  mapping.map(entry.getArgument(kArena), body->getArgument(kTaskArena));
-  mapping.map(entry.getArgument(kWeights), body->getArgument(kTaskWeights));
-  mapping.map(entry.getArgument(kCache), body->getArgument(kTaskCache));
-
-  // What the segment reads from outside, producers before users.
-  llvm::SetVector<Operation *> needed;
-  bool readsScalars = false;
-  LogicalResult status = success();
-  std::function<void(Value, Operation *)> require = [&](Value value, Operation *user) {
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      if (argument.getOwner() != &entry.front())
-        return;
-      unsigned number = argument.getArgNumber();
-      readsScalars |= number == kCount || number == kPosition;
-      if (number == kTokens || number == kLogits)
-        status = user->emitOpError("uses an entry's argument directly");
-      return;
-    }
-    Operation *producer = value.getDefiningOp();
-    if (producer->getBlock() != &entry.front() || llvm::is_contained(segment.ops, producer) || needed.contains(producer))
-      return;
-    if (!isRepeatable(producer)) {
-      status = user->emitOpError("uses a value that another task computes");
-      return;
-    }
-    // The offset of a view comes from the task's arguments, so its constant is not repeated.
-    if (constantOffset(producer))
-      require(cast<memref::ViewOp>(producer).getSource(), producer);
-    else
-      for (Value operand : producer->getOperands())
-        require(operand, producer);
-    needed.insert(producer);
-  };
-  for (Operation *op : segment.ops)
-    op->walk([&](Operation *nested) {
-      for (Value operand : nested->getOperands())
-        require(operand, nested);
-    });
-  if (failed(status))
-    return failure();
-
-  if (readsScalars) {
-    Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
-    Value header = memref::ViewOp::create(builder, loc, MemRefType::get({2}, builder.getIndexType()), body->getArgument(kTaskArena),
-                                          zero, ValueRange());
-    Value one = arith::ConstantIndexOp::create(builder, loc, 1);
-    mapping.map(entry.getArgument(kCount), memref::LoadOp::create(builder, loc, header, zero).getResult());
-    mapping.map(entry.getArgument(kPosition), memref::LoadOp::create(builder, loc, header, one).getResult());
-  }
-  for (Operation *op : needed) {
-    std::optional<int64_t> offset = constantOffset(op);
-    if (!offset) {
-      builder.clone(*op, mapping);
-      continue;
-    }
-    auto view = cast<memref::ViewOp>(op);
-    // One slot per view and not per offset: which offsets happen to be equal differs between layers.
-    Value slot = arith::ConstantIndexOp::create(builder, loc, offsets.size());
-    Value stored = memref::LoadOp::create(builder, loc, body->getArgument(kTaskArgs), slot);
-    Value shift = arith::IndexCastOp::create(builder, loc, builder.getIndexType(), stored);
-    Value base = mapping.lookup(view.getSource());
-    mapping.map(view.getResult(), memref::ViewOp::create(builder, view.getLoc(), view.getType(), base, shift, ValueRange()).getResult());
-    offsets.push_back(*offset);
-  }
-  if (offsets.size() > static_cast<size_t>(kMaxTaskArgs))
-    return segment.ops.front()->emitError("task needs ") << offsets.size() << " buffers, at most " << kMaxTaskArgs << " are possible";
-
-  if (!segment.loop) {
-    for (Operation *op : segment.ops)
-      builder.clone(*op, mapping);
-  } else {
-    FailureOr<SmallVector<int64_t>> counts = tripCounts(segment.loop);
-    if (failed(counts))
-      return failure();
-    Value one = arith::ConstantIndexOp::create(builder, loc, 1);
-    auto loop = scf::ForOp::create(builder, loc, body->getArgument(kBegin), body->getArgument(kEnd), one);
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(loop.getBody());
-    // The last dimension varies fastest.
-    Value rest = loop.getInductionVar();
-    SmallVector<Value> indices(counts->size());
-    for (int64_t dim = counts->size() - 1; dim >= 0; --dim) {
-      Value index = rest;
-      if (dim > 0) {
-        Value count = arith::ConstantIndexOp::create(builder, loc, (*counts)[dim]);
-        index = arith::RemUIOp::create(builder, loc, rest, count);
-        rest = arith::DivUIOp::create(builder, loc, rest, count);
-      }
-      Value step = getValueOrCreateConstantIndexOp(builder, loc, segment.loop.getMixedStep()[dim]);
-      Value lower = getValueOrCreateConstantIndexOp(builder, loc, segment.loop.getMixedLowerBound()[dim]);
-      indices[dim] = arith::AddIOp::create(builder, loc, lower, arith::MulIOp::create(builder, loc, index, step));
-    }
-    mapping.map(segment.loop.getInductionVars(), indices);
-    for (Operation &op : segment.loop.getBody()->without_terminator())
-      builder.clone(op, mapping);
-  }
-  builder.setInsertionPointToEnd(body);
-  func::ReturnOp::create(builder, loc);
-  return task;
-}
-
-func::FuncOp OutlineTasks::merge(func::FuncOp task) {
-  llvm::hash_code hash(0);
-  task.getBody().walk([&](Operation *op) {
-    hash = llvm::hash_combine(hash, OperationEquivalence::computeHash(op, OperationEquivalence::ignoreHashValue,
-                                                                      OperationEquivalence::ignoreHashValue,
-                                                                      OperationEquivalence::IgnoreLocations));
-  });
-  SmallVector<func::FuncOp> &candidates = tasks[hash];
-  for (func::FuncOp candidate : candidates) {
-    if (!OperationEquivalence::isRegionEquivalentTo(&candidate.getBody(), &task.getBody(), OperationEquivalence::IgnoreLocations))
-      continue;
-    task.erase();
-    return candidate;
-  }
-  task.setName("elutq_task_" + std::to_string(numDistinct++));
-  ++numTasks;
-  candidates.push_back(task);
-  return task;
-}
-
-void OutlineTasks::call(OpBuilder &builder, func::FuncOp entry, func::FuncOp task, const Segment &segment, ArrayRef<int64_t> offsets) {
-  Location loc = segment.ops.front()->getLoc();
-  int64_t iterations = 1;
-  if (scf::ForallOp loop = segment.loop)
-    iterations = product(*tripCounts(loop));
-  if (iterations == 0)
-    return;
-
-  // The arguments are constant data; a task without views still gets a valid pointer.
-  SmallVector<int64_t> values(offsets);
-  if (values.empty())
-    values.push_back(0);
-  auto tensorType = RankedTensorType::get({static_cast<int64_t>(values.size())}, builder.getI64Type());
-  auto argsType = MemRefType::get(tensorType.getShape(), builder.getI64Type());
-  std::string name = "elutq_args_" + std::to_string(numArgumentBlocks++);
-  {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(getOperation().getBody());
-    memref::GlobalOp::create(builder, loc, name, builder.getStringAttr("private"), argsType,
-                             DenseElementsAttr::get(tensorType, ArrayRef<int64_t>(values)), /*constant=*/true, /*alignment=*/IntegerAttr());
-  }
-  Value args = memref::GetGlobalOp::create(builder, loc, argsType, name);
-  auto boundType = cast<MemRefType>(taskType.getInput(kTaskArgs));
-  args = memref::ReinterpretCastOp::create(builder, loc, boundType, args, /*offset=*/0, boundType.getShape(), ArrayRef<int64_t>{1});
-  Value first = arith::ConstantIndexOp::create(builder, loc, 0);
-  Value count = arith::ConstantIndexOp::create(builder, loc, iterations);
-  Value arena = entry.getArgument(kArena), weights = entry.getArgument(kWeights), cache = entry.getArgument(kCache);
-  if (iterations == 1)
-    func::CallOp::create(builder, loc, task, ValueRange{first, count, arena, weights, cache, args});
-  else
-    func::CallOp::create(builder, loc, kParallelForSymbol, TypeRange(),
-                         ValueRange{func::ConstantOp::create(builder, loc, taskType, task.getName()), count, arena, weights, cache, args});
-  ++numCalls;
-}
-
-void OutlineTasks::storeScalars(func::FuncOp entry) {
-  OpBuilder builder = OpBuilder::atBlockBegin(&entry.front());
+void OutlineTasks::emitHeader(func::FuncOp entry, OpBuilder &b) {
   Location loc = entry.getLoc();
-  Value zero = arith::ConstantIndexOp::create(builder, loc, 0), one = arith::ConstantIndexOp::create(builder, loc, 1);
-  Value header = memref::ViewOp::create(builder, loc, MemRefType::get({2}, builder.getIndexType()), entry.getArgument(kArena), zero,
-                                        ValueRange());
-  memref::StoreOp::create(builder, loc, entry.getArgument(kCount), header, zero);
-  memref::StoreOp::create(builder, loc, entry.getArgument(kPosition), header, one);
+  auto type = MemRefType::get({NumWords}, b.getI64Type());
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  Value header = memref::ViewOp::create(b, loc, type, entry.getArgument(Arena), zero, ValueRange());
+  auto store = [&](Value value, unsigned word) {
+    Value number = arith::IndexCastOp::create(b, loc, b.getI64Type(), value);
+    memref::StoreOp::create(b, loc, number, header, ValueRange{arith::ConstantIndexOp::create(b, loc, word)});
+  };
+  auto address = [&](unsigned argument) {
+    return memref::ExtractAlignedPointerAsIndexOp::create(b, loc, entry.getArgument(argument));
+  };
+  store(entry.getArgument(Count), CountWord);
+  store(entry.getArgument(Position), PositionWord);
+  store(address(Tokens), TokensWord);
+  store(address(Result), ResultWord);
 }
 
-/// Whether `op` copies between the arena and the caller's tokens or logits, which tasks can't reach.
-static bool isBoundaryCopy(Operation *op, func::FuncOp entry) {
-  auto copy = dyn_cast<memref::CopyOp>(op);
-  return copy && (copy.getSource() == entry.getArgument(kTokens) || copy.getTarget() == entry.getArgument(kLogits));
-}
+void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b) {
+  Location loc = group.ops.front()->getLoc();
+  OpBuilder module = OpBuilder::atBlockEnd(getOperation().getBody());
+  SmallVector<Type> inputs{b.getIndexType(), b.getIndexType()};
+  for (unsigned i : {Arena, Weights, Cache})
+    inputs.push_back(entry.getArgument(i).getType());
+  inputs.push_back(argsType);
+  std::string name = (entry.getName() + "_task_" + Twine(number)).str();
+  auto task = func::FuncOp::create(module, loc, name, b.getFunctionType(inputs, {}));
+  task.setPrivate();
+  // Shared by all layers, so never worth a copy in the entry.
+  task->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+  task->setAttr("llvm.linkage", LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal));
+  TaskBuilder(entry, group, task).build();
+  ++numTasks;
 
-LogicalResult OutlineTasks::outlineEntry(func::FuncOp entry) {
-  Block &body = entry.front();
-  SmallVector<Segment> segments;
-  bool open = false;
-  for (Operation &op : body.without_terminator()) {
-    if (isRepeatable(&op))
-      continue;
-    if (isBoundaryCopy(&op, entry)) {
-      open = false;
-      continue;
-    }
-    auto loop = dyn_cast<scf::ForallOp>(op);
-    if (loop || !open)
-      segments.emplace_back();
-    segments.back().ops.push_back(&op);
-    segments.back().loop = loop;
-    open = !loop;
+  SmallVector<int64_t> offsets;
+  for (Value buffer : group.buffers)
+    offsets.push_back(*getConstantIntValue(buffer.getDefiningOp<memref::ViewOp>().getByteShift()));
+  offsets.resize(argsType.getDimSize(0));
+  std::string argsName = (entry.getName() + "_args_" + Twine(number)).str();
+  auto tensorType = RankedTensorType::get(argsType.getShape(), argsType.getElementType());
+  OpBuilder globals = OpBuilder::atBlockBegin(getOperation().getBody());
+  memref::GlobalOp::create(globals, loc, argsName, b.getStringAttr("private"), argsType,
+                           DenseElementsAttr::get(tensorType, ArrayRef<int64_t>(offsets)), /*constant=*/true,
+                           /*alignment=*/IntegerAttr());
+  Value args = memref::GetGlobalOp::create(b, loc, argsType, argsName);
+  int64_t iterations = group.parallel ? *countIterations(group) : 1;
+  Value n = arith::ConstantIndexOp::create(b, loc, iterations);
+  SmallVector<Value> operands;
+  for (unsigned i : {Arena, Weights, Cache})
+    operands.push_back(entry.getArgument(i));
+  operands.push_back(args);
+  if (iterations == 1) {
+    SmallVector<Value> range{arith::ConstantIndexOp::create(b, loc, 0), n};
+    llvm::append_range(range, operands);
+    func::CallOp::create(b, loc, task, range);
+    return;
   }
-
-  OpBuilder builder(entry->getContext());
-  for (Segment &segment : segments) {
-    SmallVector<int64_t> offsets;
-    FailureOr<func::FuncOp> task = buildTask(entry, segment, offsets);
-    if (failed(task))
-      return failure();
-    builder.setInsertionPoint(segment.ops.front());
-    call(builder, entry, merge(*task), segment, offsets);
+  SmallVector<Value> call{func::ConstantOp::create(b, loc, task.getFunctionType(), name), n};
+  llvm::append_range(call, operands);
+  if (!parallelFor) {
+    parallelFor = func::FuncOp::create(globals, loc, "elutq_parallel_for",
+                                       b.getFunctionType(ValueRange(call).getTypes(), {}));
+    parallelFor.setPrivate();
   }
-  for (Segment &segment : llvm::reverse(segments))
-    for (Operation *op : llvm::reverse(segment.ops))
-      op->erase();
-  storeScalars(entry);
-  return success();
+  func::CallOp::create(b, loc, parallelFor, call);
 }
 
 void OutlineTasks::runOnOperation() {
-  ModuleOp module = getOperation();
-  SmallVector<func::FuncOp> entries;
-  for (auto entry : module.getOps<func::FuncOp>())
-    if (entry.isPublic() && !entry.isDeclaration())
-      entries.push_back(entry);
-  if (entries.empty())
-    return;
-  for (func::FuncOp entry : entries)
-    if (entry.getNumArguments() != kLogits + 1 || entry.getArgumentTypes().slice(kArena, 3) != entries[0].getArgumentTypes().slice(kArena, 3)) {
-      entry.emitOpError("expected the signature that elutq-plan-memory gives");
+  SmallVector<std::pair<func::FuncOp, SmallVector<Group>>> entries;
+  size_t most = 1;
+  for (auto entry : getOperation().getOps<func::FuncOp>()) {
+    if (entry.isExternal() || entry.isPrivate())
+      continue;
+    if (entry.getNumArguments() != NumEntryArguments || entry.getBody().getBlocks().size() != 1) {
+      entry.emitOpError("expected the arguments that elutq-plan-memory makes");
       return signalPassFailure();
     }
-
-  tasks.clear();
-  numDistinct = numArgumentBlocks = 0;
-  Builder types(&getContext());
-  ArrayRef<Type> bases = entries[0].getArgumentTypes().slice(kArena, 3);
-  taskType = types.getFunctionType({types.getIndexType(), types.getIndexType(), bases[0], bases[1], bases[2],
-                                    MemRefType::get({kMaxTaskArgs}, types.getI64Type())}, {});
-  OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-  auto parallelFor = func::FuncOp::create(
-      builder, module.getLoc(), kParallelForSymbol,
-      builder.getFunctionType({taskType, builder.getIndexType(), bases[0], bases[1], bases[2], taskType.getInput(kTaskArgs)}, {}));
-  parallelFor.setPrivate();
-
-  for (func::FuncOp entry : entries)
-    if (failed(outlineEntry(entry)))
-      return signalPassFailure();
+    entries.emplace_back(entry, formGroups(entry));
+    for (Group &group : entries.back().second) {
+      if (failed(collectBuffers(group)))
+        return signalPassFailure();
+      if (group.parallel && !countIterations(group)) {
+        group.ops.front()->emitOpError("expected constant bounds");
+        return signalPassFailure();
+      }
+      most = std::max(most, group.buffers.size());
+    }
+  }
+  OpBuilder b(&getContext());
+  argsType = MemRefType::get({static_cast<int64_t>(most)}, b.getI64Type());
+  for (auto &[entry, groups] : entries) {
+    Block &body = entry.getBody().front();
+    SmallVector<Operation *> old;
+    for (Operation &op : body.without_terminator())
+      old.push_back(&op);
+    b.setInsertionPoint(body.getTerminator());
+    emitHeader(entry, b);
+    for (auto [number, group] : llvm::enumerate(groups))
+      emitCall(entry, group, number, b);
+    for (Operation *op : llvm::reverse(old))
+      op->erase();
+  }
 }

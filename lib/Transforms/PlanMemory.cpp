@@ -1,18 +1,13 @@
-//===- PlanMemory.cpp - Place buffers in arena, weights and cache ---------===//
+//===- PlanMemory.cpp - A fixed place for every buffer --------------------===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
 
+#include "Buffers.h"
 #include "elutq/Transforms/Passes.h"
-#include "elutq/Transforms/TaskABI.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/Builders.h"
-#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace elutq {
@@ -25,271 +20,304 @@ using namespace elutq;
 
 namespace {
 
-/// Larger allocations inside a parallel loop are refused: they would not fit on a worker's stack.
-constexpr int64_t kMaxStackBytes = 64 * 1024;
+/// A copy of a constant or a cache from this size on is an error: bufferization had to resolve a conflict.
+constexpr int64_t kLargeBytes = 1 << 16;
 
-/// An allocation, the span of top-level operations that use it, and its place.
-struct Buffer {
+/// Buffers inside loops up to this size live on the stack.
+constexpr int64_t kStackBytes = 1 << 14;
+
+/// An allocation and the range of ops of its function in which it is used.
+struct Lifetime {
   memref::AllocOp alloc;
-  int64_t bytes;
-  int64_t first;
-  int64_t last;
-  int64_t offset = 0;
+  int64_t bytes, first, last, offset = 0;
 };
 
 struct PlanMemory : elutq::impl::PlanMemoryPassBase<PlanMemory> {
   using PlanMemoryPassBase::PlanMemoryPassBase;
-  void runOnOperation() override;
 
-private:
-  LogicalResult checkEntry(func::FuncOp entry);
-  LogicalResult planAllocations(func::FuncOp entry, SmallVectorImpl<Buffer> &buffers);
-  void routeThroughArena(func::FuncOp entry);
-  void planConstants(func::FuncOp entry);
-  void rewrite(func::FuncOp entry, ArrayRef<Buffer> buffers);
-
-  int64_t arenaSize = 0, weightsSize = 0, cacheSize = 0;
+  int64_t arenaBytes = kHeaderBytes, weightBytes = 0, cacheBytes = 0;
+  /// Offsets of the constants by `constantKey`, and the constants in the order of these.
+  DenseMap<Attribute, int64_t> weightOffsets;
+  SmallVector<Attribute> weights;
+  /// The caches of the first entry; those of the others have to be the same.
+  SmallVector<MemRefType> caches;
   SmallVector<int64_t> cacheOffsets;
-  SmallVector<Type> cacheTypes;
-  /// Offset of each constant; the key is the resource's name where there is one, so that equal bytes of other shapes share a place.
-  llvm::MapVector<Attribute, int64_t> constants;
+
+  void runOnOperation() override;
+  LogicalResult placeCaches(func::FuncOp entry);
+  LogicalResult checkCopies(func::FuncOp entry);
+  LogicalResult planAllocations(func::FuncOp entry, memref::AllocOp skip);
+  LogicalResult placeConstants(func::FuncOp entry);
+  LogicalResult rewriteEntry(func::FuncOp entry);
 };
 
-} // namespace
-
-static int64_t bytesOf(MemRefType type) {
-  int64_t bits = type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth();
-  return type.getNumElements() * llvm::divideCeil(bits, 8);
+/// Constants have equal bytes where these are equal; a splat is written out, so that the section is a run of raw bytes.
+Attribute rawConstant(Attribute value) {
+  auto dense = dyn_cast<DenseElementsAttr>(value);
+  if (!dense || !dense.isSplat() || dense.getNumElements() == 1)
+    return value;
+  ArrayRef<char> element = dense.getRawData();
+  SmallVector<char> bytes;
+  for (int64_t i = 0; i < dense.getNumElements(); ++i)
+    bytes.append(element.begin(), element.end());
+  return DenseElementsAttr::getFromRawBuffer(dense.getType(), bytes);
 }
 
-static int64_t alignUp(int64_t bytes) { return llvm::alignTo(bytes, kTaskAlignment); }
-
-/// The attribute that identifies a constant's bytes.
-static Attribute constantKey(Attribute value) {
+/// What identifies the bytes of a constant: the name of its resource, whatever the shape.
+Attribute constantKey(Attribute value) {
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
     return StringAttr::get(value.getContext(), resource.getRawHandle().getKey());
   return value;
 }
 
-LogicalResult PlanMemory::checkEntry(func::FuncOp entry) {
-  FunctionType type = entry.getFunctionType();
-  if (type.getNumInputs() < 4 || type.getNumResults() != 0 || !type.getInput(1).isIndex() || !type.getInput(2).isIndex())
-    return entry.emitOpError("expected the signature (tokens, count, position, caches..., logits) -> (), but got ") << type;
-  for (auto [index, input] : llvm::enumerate(type.getInputs())) {
-    auto memref = dyn_cast<MemRefType>(input);
-    if (index == 1 || index == 2)
-      continue;
+/// A view of `base` at a constant offset.
+Value createView(OpBuilder &b, Location loc, Value base, int64_t offset, MemRefType type) {
+  Value shift = arith::ConstantIndexOp::create(b, loc, offset);
+  return memref::ViewOp::create(b, loc, type, base, shift, ValueRange());
+}
+
+} // namespace
+
+LogicalResult PlanMemory::placeCaches(func::FuncOp entry) {
+  ArrayRef<Type> inputs = entry.getArgumentTypes();
+  auto tokens = inputs.size() < 3 ? MemRefType() : dyn_cast<MemRefType>(inputs[Tokens]);
+  if (!tokens || tokens.getRank() != 1 || !tokens.getElementType().isInteger(64) || !inputs[Count].isIndex() ||
+      !inputs[Position].isIndex())
+    return entry.emitOpError("expected the arguments tokens, count, position and caches");
+  SmallVector<MemRefType> types;
+  for (Type type : inputs.drop_front(Position + 1)) {
+    auto memref = dyn_cast<MemRefType>(type);
     if (!memref || !memref.hasStaticShape() || !memref.getLayout().isIdentity())
-      return entry.emitOpError("expected argument ") << index << " to be a contiguous memref of static shape, but got " << input;
+      return entry.emitOpError("expected caches of static shape, but got ") << type;
+    types.push_back(memref);
   }
-  ArrayRef<Type> caches = type.getInputs().slice(3, type.getNumInputs() - 4);
-  if (cacheTypes.empty()) {
-    for (Type cache : caches) {
-      cacheTypes.push_back(cache);
-      cacheOffsets.push_back(cacheSize);
-      cacheSize += alignUp(bytesOf(cast<MemRefType>(cache)));
-    }
-  } else if (ArrayRef<Type>(cacheTypes) != caches) {
-    return entry.emitOpError("expected the same caches as the module's other entry");
-  }
-  return success();
-}
-
-/// Tasks reach the three base buffers only: copy the tokens in and the logits out.
-void PlanMemory::routeThroughArena(func::FuncOp entry) {
-  Block &body = entry.front();
-  Location loc = entry.getLoc();
-  OpBuilder builder = OpBuilder::atBlockBegin(&body);
-  Value tokens = body.getArgument(0), logits = body.getArguments().back();
-  auto ownTokens = memref::AllocOp::create(builder, loc, cast<MemRefType>(tokens.getType()));
-  auto ownLogits = memref::AllocOp::create(builder, loc, cast<MemRefType>(logits.getType()));
-  tokens.replaceAllUsesWith(ownTokens);
-  logits.replaceAllUsesWith(ownLogits);
-  memref::CopyOp::create(builder, loc, tokens, ownTokens);
-  builder.setInsertionPoint(body.getTerminator());
-  memref::CopyOp::create(builder, loc, ownLogits, logits);
-}
-
-/// Widens `buffer`'s lifetime to every operation of `block` that uses `value` or a view of it.
-static LogicalResult extendLifetime(Value value, Block *block, const DenseMap<Operation *, int64_t> &order, Buffer &buffer) {
-  for (Operation *user : value.getUsers()) {
-    Operation *ancestor = block->findAncestorOpInBlock(*user);
-    int64_t index = order.lookup(ancestor);
-    buffer.first = std::min(buffer.first, index);
-    buffer.last = std::max(buffer.last, index);
-    if (isa<memref::DeallocOp>(user))
-      continue;
-    for (Value result : user->getResults()) {
-      if (!isa<BaseMemRefType>(result.getType()))
-        continue;
-      if (!isa<ViewLikeOpInterface>(user))
-        return user->emitOpError("passes a buffer on in a way that the memory plan cannot follow");
-      if (failed(extendLifetime(result, block, order, buffer)))
-        return failure();
-    }
+  if (!caches.empty() && types != caches)
+    return entry.emitOpError("expected the same caches as the other entries");
+  if (!caches.empty())
+    return success();
+  caches = types;
+  for (MemRefType type : types) {
+    cacheOffsets.push_back(cacheBytes);
+    cacheBytes += llvm::alignTo(bufferBytes(type), kAlignment);
   }
   return success();
 }
 
-LogicalResult PlanMemory::planAllocations(func::FuncOp entry, SmallVectorImpl<Buffer> &buffers) {
-  Block &body = entry.front();
-  DenseMap<Operation *, int64_t> order;
-  for (auto [index, op] : llvm::enumerate(body))
-    order[&op] = index;
-
-  WalkResult walk = entry.walk([&](memref::AllocOp alloc) {
-    MemRefType type = alloc.getType();
-    if (!type.hasStaticShape()) {
-      alloc.emitOpError("expected a static shape");
-      return WalkResult::interrupt();
-    }
-    int64_t bytes = bytesOf(type);
-    if (alloc->getBlock() != &body) {
-      if (bytes > kMaxStackBytes) {
-        alloc.emitOpError("allocates ") << bytes << " bytes inside a loop, at most " << kMaxStackBytes << " fit on a stack";
-        return WalkResult::interrupt();
-      }
-      OpBuilder builder(alloc);
-      auto alloca = memref::AllocaOp::create(builder, alloc.getLoc(), type, builder.getI64IntegerAttr(kTaskAlignment));
-      for (Operation *user : llvm::make_early_inc_range(alloc->getUsers()))
-        if (isa<memref::DeallocOp>(user))
-          user->erase();
-      alloc.replaceAllUsesWith(alloca.getResult());
-      alloc.erase();
+LogicalResult PlanMemory::checkCopies(func::FuncOp entry) {
+  WalkResult result = entry.walk([&](memref::CopyOp copy) {
+    Value source = rootBuffer(copy.getSource()), target = rootBuffer(copy.getTarget());
+    auto type = cast<MemRefType>(copy.getSource().getType());
+    bool fixed = isa<BlockArgument>(source) || source.getDefiningOp<memref::GetGlobalOp>();
+    if (!fixed || !target.getDefiningOp<memref::AllocOp>() || !type.hasStaticShape() || bufferBytes(type) < kLargeBytes)
       return WalkResult::advance();
-    }
-    Buffer buffer{alloc, alignUp(bytes), order[alloc], order[alloc]};
-    // The allocation itself does not touch memory; the lifetime starts with the first use.
-    buffer.first = std::numeric_limits<int64_t>::max();
-    if (failed(extendLifetime(alloc.getResult(), &body, order, buffer)))
+    copy.emitError("a cache or a constant of ") << bufferBytes(type) << " bytes would be copied: it is used after it is "
+                                                << "overwritten";
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
+LogicalResult PlanMemory::planAllocations(func::FuncOp entry, memref::AllocOp skip) {
+  Block &body = entry.getBody().front();
+  DenseMap<Operation *, int64_t> position;
+  for (auto [i, op] : llvm::enumerate(body))
+    position[&op] = i;
+
+  SmallVector<Lifetime> lifetimes;
+  SmallVector<memref::AllocOp> nested;
+  WalkResult walked = entry.walk([&](memref::AllocOp alloc) {
+    if (alloc == skip)
+      return WalkResult::advance();
+    if (!alloc.getType().hasStaticShape()) {
+      alloc.emitOpError("expected a static size");
       return WalkResult::interrupt();
-    buffers.push_back(buffer);
+    }
+    int64_t bytes = bufferBytes(alloc.getType());
+    if (alloc->getBlock() != &body) {
+      nested.push_back(alloc);
+      if (bytes <= kStackBytes)
+        return WalkResult::advance();
+      alloc.emitOpError("expected at most ") << kStackBytes << " bytes inside a loop, but got " << bytes;
+      return WalkResult::interrupt();
+    }
+    Lifetime life{alloc, static_cast<int64_t>(llvm::alignTo(std::max<int64_t>(bytes, 1), kAlignment)), position[alloc],
+                  position[alloc]};
+    bool used = false;
+    SmallVector<Value> aliases{alloc};
+    for (size_t i = 0; i < aliases.size(); ++i)
+      for (Operation *user : aliases[i].getUsers()) {
+        Operation *ancestor = body.findAncestorOpInBlock(*user);
+        // A view needs no memory before it is used.
+        bool isView = isa<ViewLikeOpInterface>(user);
+        if (!isView) {
+          life.first = used ? std::min(life.first, position[ancestor]) : position[ancestor];
+          life.last = std::max(life.last, position[ancestor]);
+          used = true;
+        }
+        for (Value result : user->getResults())
+          if (isa<MemRefType>(result.getType()))
+            aliases.push_back(result);
+      }
+    lifetimes.push_back(life);
     return WalkResult::advance();
   });
-  if (walk.wasInterrupted())
+  if (walked.wasInterrupted())
     return failure();
 
-  // Largest first, each at the lowest offset where no placed buffer with a common operation is in the way.
-  SmallVector<Buffer *> bySize = llvm::map_to_vector(buffers, [](Buffer &buffer) { return &buffer; });
-  llvm::sort(bySize, [](const Buffer *a, const Buffer *b) { return std::make_pair(-a->bytes, a) < std::make_pair(-b->bytes, b); });
-  SmallVector<Buffer *> placed; // By offset.
-  for (Buffer *buffer : bySize) {
-    int64_t offset = kTaskHeaderBytes;
-    for (const Buffer *other : placed) {
-      if (other->last < buffer->first || buffer->last < other->first)
-        continue;
-      if (offset + buffer->bytes <= other->offset)
-        break;
-      offset = std::max(offset, other->offset + other->bytes);
-    }
-    buffer->offset = offset;
-    placed.insert(llvm::upper_bound(placed, buffer, [](const Buffer *a, const Buffer *b) { return a->offset < b->offset; }), buffer);
-    arenaSize = std::max(arenaSize, offset + buffer->bytes);
-    allocatedBytes += buffer->bytes;
+  for (memref::AllocOp alloc : nested) {
+    OpBuilder b(alloc);
+    alloc.replaceAllUsesWith(memref::AllocaOp::create(b, alloc.getLoc(), alloc.getType(), alloc.getAlignmentAttr())
+                                 .getResult());
+    alloc.erase();
   }
+
+  // Largest first, each at the lowest offset that is free throughout its lifetime.
+  SmallVector<Lifetime *> order;
+  for (Lifetime &life : lifetimes)
+    order.push_back(&life);
+  llvm::stable_sort(order, [](Lifetime *a, Lifetime *b) { return a->bytes > b->bytes; });
+  SmallVector<Lifetime *> placed;
+  for (Lifetime *life : order) {
+    life->offset = kHeaderBytes;
+    // `placed` is sorted by offset.
+    for (Lifetime *other : placed) {
+      if (other->last < life->first || life->last < other->first)
+        continue;
+      if (life->offset + life->bytes <= other->offset)
+        break;
+      life->offset = std::max(life->offset, other->offset + other->bytes);
+    }
+    placed.insert(llvm::upper_bound(placed, life, [](Lifetime *a, Lifetime *b) { return a->offset < b->offset; }), life);
+    arenaBytes = std::max(arenaBytes, life->offset + life->bytes);
+  }
+  for (Lifetime &life : lifetimes) {
+    OpBuilder b(life.alloc);
+    life.alloc->setAttr("elutq.offset", b.getI64IntegerAttr(life.offset));
+  }
+  numBuffers += lifetimes.size();
   return success();
 }
 
-void PlanMemory::planConstants(func::FuncOp entry) {
-  entry.walk([&](memref::GetGlobalOp get) {
-    auto global = SymbolTable::lookupNearestSymbolFrom<memref::GlobalOp>(get, get.getNameAttr());
-    Attribute key = constantKey(*global.getInitialValue());
-    if (!constants.try_emplace(key, weightsSize).second)
-      return;
-    weightsSize += alignUp(bytesOf(global.getType()));
+LogicalResult PlanMemory::placeConstants(func::FuncOp entry) {
+  SymbolTable symbols(getOperation());
+  WalkResult result = entry.walk([&](memref::GetGlobalOp op) {
+    auto global = symbols.lookup<memref::GlobalOp>(op.getName());
+    auto value = global ? dyn_cast_or_null<ElementsAttr>(global.getInitialValueAttr()) : ElementsAttr();
+    if (!value || (!value.getElementType().isIndex() && value.getElementType().getIntOrFloatBitWidth() % 8 != 0)) {
+      op.emitOpError("expected a constant of whole bytes");
+      return WalkResult::interrupt();
+    }
+    Attribute raw = rawConstant(value);
+    auto [place, inserted] = weightOffsets.try_emplace(constantKey(raw), weightBytes);
+    if (inserted) {
+      weights.push_back(raw);
+      weightBytes += llvm::alignTo(std::max<int64_t>(bufferBytes(op.getType()), 1), kAlignment);
+    }
+    OpBuilder b(op);
+    op->setAttr("elutq.offset", b.getI64IntegerAttr(place->second));
+    return WalkResult::advance();
   });
+  return failure(result.wasInterrupted());
 }
 
-void PlanMemory::rewrite(func::FuncOp entry, ArrayRef<Buffer> buffers) {
-  Block &body = entry.front();
-  Location loc = entry.getLoc();
-  OpBuilder builder = OpBuilder::atBlockBegin(&body);
-  auto bytes = [&](int64_t size) { return MemRefType::get({size}, builder.getI8Type()); };
-  unsigned firstCache = 3, numCaches = cacheTypes.size();
+/// The allocation that is the result as a whole, so that it can be the caller's buffer.
+static memref::AllocOp wholeAllocation(Value result) {
+  auto alloc = rootBuffer(result).getDefiningOp<memref::AllocOp>();
+  if (!alloc)
+    return nullptr;
+  auto type = cast<MemRefType>(result.getType());
+  bool whole = type.hasStaticShape() && type.getLayout().isIdentity() && alloc.getType().hasStaticShape() &&
+               type.getNumElements() == alloc.getType().getNumElements();
+  return whole ? alloc : nullptr;
+}
 
-  Value arena = body.insertArgument(firstCache, bytes(arenaSize), loc);
-  Value weights = body.insertArgument(firstCache + 1, bytes(weightsSize), loc);
-  Value cache = body.insertArgument(firstCache + 2, bytes(cacheSize), loc);
-  auto view = [&](OpBuilder &at, Location viewLoc, Value base, int64_t offset, Type type) -> Value {
-    Value shift = arith::ConstantIndexOp::create(at, viewLoc, offset);
-    return memref::ViewOp::create(at, viewLoc, cast<MemRefType>(type), base, shift, ValueRange());
-  };
-  for (auto [index, type, offset] : llvm::enumerate(cacheTypes, cacheOffsets))
-    body.getArgument(firstCache + 3 + index).replaceAllUsesWith(view(builder, loc, cache, offset, type));
-  body.eraseArguments(firstCache + 3, numCaches);
-  entry.setFunctionType(builder.getFunctionType(body.getArgumentTypes(), {}));
-  entry.removeArgAttrsAttr();
-
-  for (const Buffer &buffer : buffers) {
-    builder.setInsertionPoint(buffer.alloc);
-    for (Operation *user : llvm::make_early_inc_range(buffer.alloc->getUsers()))
-      if (isa<memref::DeallocOp>(user))
-        user->erase();
-    memref::AllocOp alloc = buffer.alloc;
-    alloc.replaceAllUsesWith(view(builder, alloc.getLoc(), arena, buffer.offset, alloc.getType()));
-    alloc.erase();
+LogicalResult PlanMemory::rewriteEntry(func::FuncOp entry) {
+  Block &body = entry.getBody().front();
+  auto ret = cast<func::ReturnOp>(body.getTerminator());
+  if (ret.getNumOperands() == 0)
+    return entry.emitOpError("expected a result");
+  for (Value value : ret.getOperands().drop_front()) {
+    auto argument = dyn_cast<BlockArgument>(rootBuffer(value));
+    if (!argument || argument.getOwner() != &body)
+      return entry.emitOpError("expected every cache to be updated in place");
   }
-  entry.walk([&](memref::GetGlobalOp get) {
-    auto global = SymbolTable::lookupNearestSymbolFrom<memref::GlobalOp>(get, get.getNameAttr());
-    int64_t offset = constants.lookup(constantKey(*global.getInitialValue()));
-    // At the start of the entry: a view inside a loop could not be handed to the loop's task.
-    builder.setInsertionPointToStart(&body);
-    get.replaceAllUsesWith(view(builder, get.getLoc(), weights, offset, get.getType()));
-    get.erase();
+  Value result = ret.getOperand(0);
+  auto resultType = dyn_cast<MemRefType>(result.getType());
+  if (!resultType || !resultType.hasStaticShape())
+    return entry.emitOpError("expected a result of static shape");
+  memref::AllocOp whole = wholeAllocation(result);
+  if (failed(planAllocations(entry, whole)) || failed(placeConstants(entry)))
+    return failure();
+
+  // The new arguments stand between position and the caches, which go away.
+  OpBuilder b(&body, body.begin());
+  Location loc = entry.getLoc();
+  Type i8 = b.getI8Type();
+  // The sizes are those of the whole module; they are filled in by runOnOperation.
+  Type section = MemRefType::get({1}, i8);
+  MemRefType outType =
+      whole ? whole.getType() : MemRefType::get(resultType.getShape(), resultType.getElementType());
+  for (unsigned i = Arena; i <= Cache; ++i)
+    body.insertArgument(i, section, loc);
+  body.insertArgument(Result, outType, loc);
+  for (auto [offset, type] : llvm::zip_equal(cacheOffsets, caches)) {
+    BlockArgument cache = body.getArgument(NumEntryArguments);
+    if (!cache.use_empty())
+      cache.replaceAllUsesWith(createView(b, loc, body.getArgument(Cache), offset, type));
+    body.eraseArgument(NumEntryArguments);
+  }
+  if (whole) {
+    whole.replaceAllUsesWith(body.getArgument(Result));
+    whole.erase();
+  } else {
+    b.setInsertionPoint(ret);
+    memref::CopyOp::create(b, loc, result, body.getArgument(Result));
+  }
+  entry.walk([&](Operation *op) {
+    auto offset = op->getAttrOfType<IntegerAttr>("elutq.offset");
+    if (!offset)
+      return;
+    OpBuilder b(op);
+    Value base = body.getArgument(isa<memref::AllocOp>(op) ? Arena : Weights);
+    auto type = cast<MemRefType>(op->getResult(0).getType());
+    op->getResult(0).replaceAllUsesWith(createView(b, op->getLoc(), base, offset.getInt(), type));
+    op->erase();
   });
+  ret->setOperands({});
+  return success();
 }
 
 void PlanMemory::runOnOperation() {
-  ModuleOp module = getOperation();
-  arenaSize = kTaskHeaderBytes;
-  weightsSize = cacheSize = 0;
-  cacheOffsets.clear();
-  cacheTypes.clear();
-  constants.clear();
+  SmallVector<func::FuncOp> entries;
+  for (auto function : getOperation().getOps<func::FuncOp>())
+    if (!function.isExternal() && !function.isPrivate())
+      entries.push_back(function);
+  for (func::FuncOp entry : entries)
+    if (failed(placeCaches(entry)) || failed(checkCopies(entry)) || failed(rewriteEntry(entry)))
+      return signalPassFailure();
 
-  SmallVector<std::pair<func::FuncOp, SmallVector<Buffer>>> entries;
-  for (auto entry : module.getOps<func::FuncOp>())
-    if (entry.isPublic() && !entry.isDeclaration())
-      entries.emplace_back(entry, SmallVector<Buffer>());
-  for (auto &[entry, buffers] : entries) {
-    if (failed(checkEntry(entry)))
-      return signalPassFailure();
-    routeThroughArena(entry);
-    if (failed(planAllocations(entry, buffers)))
-      return signalPassFailure();
-    planConstants(entry);
+  OpBuilder b(&getContext());
+  auto section = [&](int64_t bytes) { return MemRefType::get({std::max<int64_t>(bytes, 1)}, b.getI8Type()); };
+  for (func::FuncOp entry : entries) {
+    Block &body = entry.getBody().front();
+    body.getArgument(Arena).setType(section(arenaBytes));
+    body.getArgument(Weights).setType(section(weightBytes));
+    body.getArgument(Cache).setType(section(cacheBytes));
+    entry.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));
+    entry.setAllArgAttrs(SmallVector<Attribute>(NumEntryArguments, b.getDictionaryAttr({})));
+    entry.setAllResultAttrs(ArrayRef<Attribute>());
+    entry.setName(("elutq_" + entry.getName()).str());
   }
+  for (auto global : llvm::make_early_inc_range(getOperation().getOps<memref::GlobalOp>()))
+    global.erase();
 
-  // Sizes are part of the base buffers' types: rewrite only when all are known.
-  Builder builder(&getContext());
   SmallVector<Attribute> table;
-  llvm::DenseSet<Attribute> listed;
-  for (auto global : module.getOps<memref::GlobalOp>()) {
-    if (!global.getInitialValue())
-      continue;
-    Attribute key = constantKey(*global.getInitialValue());
-    auto it = constants.find(key);
-    if (it == constants.end() || !listed.insert(key).second)
-      continue;
-    table.push_back(builder.getDictionaryAttr({builder.getNamedAttr("offset", builder.getI64IntegerAttr(it->second)),
-                                               builder.getNamedAttr("value", *global.getInitialValue())}));
-  }
-  llvm::sort(table, [](Attribute a, Attribute b) {
-    auto offset = [](Attribute entry) { return cast<DictionaryAttr>(entry).getAs<IntegerAttr>("offset").getInt(); };
-    return offset(a) < offset(b);
-  });
-  for (auto &[entry, buffers] : entries)
-    rewrite(entry, buffers);
-  for (auto global : llvm::make_early_inc_range(module.getOps<memref::GlobalOp>()))
-    if (global.getInitialValue() && constants.contains(constantKey(*global.getInitialValue())))
-      global.erase();
-
-  numConstants = constants.size();
-  arenaBytes = arenaSize;
-  module->setAttr("elutq.weights", builder.getArrayAttr(table));
-  module->setAttr("elutq.plan", builder.getDictionaryAttr({
-                                    builder.getNamedAttr("arena_bytes", builder.getI64IntegerAttr(arenaSize)),
-                                    builder.getNamedAttr("weights_bytes", builder.getI64IntegerAttr(weightsSize)),
-                                    builder.getNamedAttr("cache_bytes", builder.getI64IntegerAttr(cacheSize)),
-                                }));
+  for (Attribute value : weights)
+    table.push_back(b.getDictionaryAttr({b.getNamedAttr("offset", b.getI64IntegerAttr(weightOffsets[constantKey(value)])),
+                                         b.getNamedAttr("value", value)}));
+  getOperation()->setAttr("elutq.weights", b.getArrayAttr(table));
+  getOperation()->setAttr("elutq.plan",
+                          b.getDictionaryAttr({b.getNamedAttr("arena_bytes", b.getI64IntegerAttr(arenaBytes)),
+                                               b.getNamedAttr("weights_bytes", b.getI64IntegerAttr(weightBytes)),
+                                               b.getNamedAttr("cache_bytes", b.getI64IntegerAttr(cacheBytes))}));
 }

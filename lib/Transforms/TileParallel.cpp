@@ -1,0 +1,128 @@
+//===- TileParallel.cpp - Tile large ops to scf.forall --------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Dialect/HLQ/IR/HLQ.h"
+#include "elutq/Dialect/LM/IR/LM.h"
+#include "elutq/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace elutq {
+#define GEN_PASS_DEF_TILEPARALLELPASS
+#include "elutq/Transforms/Passes.h.inc"
+} // namespace elutq
+
+using namespace mlir;
+using namespace elutq;
+
+namespace {
+
+constexpr int64_t kLanes = 16;
+
+/// Tasks that a loop is cut into where its iterations are many: enough to balance a handful of threads.
+constexpr int64_t kTasks = 16;
+
+/// The largest divisor of `size` that is at most `limit` and a multiple of `multiple`, or 0.
+int64_t largestDivisor(int64_t size, int64_t limit, int64_t multiple = 1) {
+  for (int64_t tile = std::min(size, limit); tile >= multiple; --tile)
+    if (size % tile == 0 && tile % multiple == 0)
+      return tile;
+  return 0;
+}
+
+int64_t dimSize(Value value, int64_t dim) { return cast<ShapedType>(value.getType()).getDimSize(dim); }
+
+struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
+  using TileParallelPassBase::TileParallelPassBase;
+
+  /// Tile sizes of the loops of `op`, 0 for loops that stay whole; empty where the op stays serial.
+  SmallVector<int64_t> tileSizes(Operation *op) {
+    return TypeSwitch<Operation *, SmallVector<int64_t>>(op)
+        .Case([&](hlq::LutMatmulOp op) -> SmallVector<int64_t> {
+          int64_t blocks = dimSize(op.getPacked(), 0);
+          return {0, largestDivisor(blocks, std::max<int64_t>(op.getKernel().getNTile(), 1))};
+        })
+        .Case([&](hlq::BuildLutOp op) -> SmallVector<int64_t> {
+          ArrayRef<int64_t> shape = cast<ShapedType>(op.getInput().getType()).getShape();
+          if (dimSize(op.getInits()[0], 0) < 2 || ShapedType::getNumElements(shape) < minWork / 2)
+            return {};
+          return {1};
+        })
+        .Case([&](lm::AttentionOp op) -> SmallVector<int64_t> {
+          int64_t rows = dimSize(op.getQuery(), 0);
+          return {rows >= 8 ? largestDivisor(rows, std::max<int64_t>(rows / 8, 4)) : 0, 1};
+        })
+        .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op); })
+        .Default([](Operation *) { return SmallVector<int64_t>(); });
+  }
+
+  SmallVector<int64_t> linalgTileSizes(linalg::LinalgOp op) {
+    SmallVector<int64_t> ranges = op.getStaticLoopRanges(), sizes(ranges.size(), 0);
+    if (isa<linalg::FillOp>(op.getOperation()) || llvm::any_of(ranges, ShapedType::isDynamic))
+      return {};
+    int64_t work = 1;
+    for (int64_t range : ranges)
+      work *= range;
+    if (work < minWork)
+      return {};
+
+    // The rows of an elementwise op; the columns of a product, so that a task reads its weights once for all rows.
+    FailureOr<linalg::ContractionDimensions> dims = failure();
+    if (linalg::isaContractionOpInterface(op))
+      dims = linalg::inferContractionDims(op);
+    SmallVector<unsigned> parallel;
+    if (succeeded(dims)) {
+      llvm::append_range(parallel, dims->batch);
+      llvm::append_range(parallel, dims->n);
+    } else {
+      op.getParallelDims(parallel);
+    }
+    for (unsigned dim : parallel) {
+      if (ranges[dim] < 2)
+        continue;
+      // A tile of the last dimension is cut into vectors.
+      bool isColumn = succeeded(dims) ? llvm::is_contained(dims->n, dim) : dim + 1 == ranges.size();
+      int64_t tile = largestDivisor(ranges[dim], llvm::divideCeil(ranges[dim], kTasks), isColumn ? kLanes : 1);
+      if (tile == 0 || tile == ranges[dim])
+        continue;
+      sizes[dim] = tile;
+      return sizes;
+    }
+    return {};
+  }
+
+  void runOnOperation() override {
+    SmallVector<TilingInterface> ops;
+    getOperation()->walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<scf::ForallOp>(op))
+        return WalkResult::skip();
+      if (auto tiling = dyn_cast<TilingInterface>(op); tiling && op->getNumResults() > 0)
+        ops.push_back(tiling);
+      return WalkResult::advance();
+    });
+
+    IRRewriter rewriter(&getContext());
+    for (TilingInterface op : ops) {
+      SmallVector<int64_t> sizes = tileSizes(op);
+      if (llvm::all_of(sizes, [](int64_t size) { return size == 0; }))
+        continue;
+      scf::SCFTilingOptions options;
+      options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
+      options.setTileSizes(getAsIndexOpFoldResult(&getContext(), sizes));
+      rewriter.setInsertionPoint(op);
+      FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(rewriter, op, options);
+      if (failed(tiled)) {
+        op.emitOpError("cannot be tiled");
+        return signalPassFailure();
+      }
+      rewriter.replaceOp(op, tiled->replacements);
+      ++numTiled;
+    }
+  }
+};
+
+} // namespace
