@@ -16,6 +16,7 @@
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "elutq/Pipelines/Normalize.h"
+#include "elutq/Pipelines/Pipelines.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/IR/DialectRegistry.h"
 
@@ -37,9 +38,12 @@ inline void registerAllPasses() {
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
   registerNormalizePipeline();
+  registerPipelines();
   registerConvertHLQToLoopsPass();
   registerConvertHLQToVectorPass();
   registerConvertHLQToLLVMPass();
+  registerConvertLMToVectorPass();
+  registerConvertLMToLoopsPass();
 }
 
 } // namespace elutq

@@ -156,13 +156,13 @@ struct Elementwise {
       }
       if (!known)
         continue;
-      Operation *clone = b.clone(nested);
-      if (!uniform) {
+      if (!uniform)
         for (Value &operand : operands)
           operand = broadcast(operand);
+      Operation *clone = b.clone(nested);
+      if (!uniform)
         for (Value result : clone->getResults())
           result.setType(VectorType::get({kLanes}, result.getType()));
-      }
       clone->setOperands(operands);
       for (auto [old, result] : llvm::zip_equal(nested.getResults(), clone->getResults()))
         values[old] = result;

@@ -1,0 +1,46 @@
+//===- Pipelines.h - The stages of the compiler -----------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+//
+// Every stage behind the packing of weights is one pipeline. elutq-compile runs these functions, elutq-opt the names.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_PIPELINES_PIPELINES_H
+#define ELUTQ_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace elutq {
+
+struct TileOptions : mlir::PassPipelineOptions<TileOptions> {
+  Option<bool> parallel{*this, "parallel", llvm::cl::desc("Tile large ops to parallel tasks"), llvm::cl::init(true)};
+};
+
+struct LowerToLLVMOptions : mlir::PassPipelineOptions<LowerToLLVMOptions> {
+  Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set of the look-ups, as in convert-hlq-to-llvm"),
+                          llvm::cl::init("generic")};
+};
+
+/// Entries on tensors, with packed weights, to entries that call tasks on memrefs: tile, bufferize, plan, outline.
+void buildTileAndBufferizePipeline(mlir::OpPassManager &manager, const TileOptions &options);
+
+/// hlq, lm and linalg ops in tasks to scalar loops, the reference.
+void buildToLoopsPipeline(mlir::OpPassManager &manager);
+
+/// hlq, lm and linalg ops in tasks to loops over vectors; hlq.lookup and hlq.accumulate remain.
+void buildVectorizePipeline(mlir::OpPassManager &manager);
+
+/// Loops and vectors to the llvm dialect with bare pointers: what mlir-translate takes.
+void buildLowerToLLVMPipeline(mlir::OpPassManager &manager, const LowerToLLVMOptions &options);
+
+/// Registers the pipelines under their names, `elutq-...`.
+void registerPipelines();
+
+} // namespace elutq
+
+#endif // ELUTQ_PIPELINES_PIPELINES_H

@@ -1,0 +1,102 @@
+//===- Pipelines.cpp - The stages of the compiler -------------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "elutq/Pipelines/Pipelines.h"
+#include "elutq/Conversion/Passes.h"
+#include "elutq/Transforms/Passes.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace elutq;
+
+void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOptions &options) {
+  OpPassManager &functions = manager.nest<func::FuncOp>();
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createSimplifyLinalgPass());
+  functions.addPass(createCSEPass());
+  if (options.parallel)
+    functions.addPass(createTileParallelPass());
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createCSEPass());
+  functions.addPass(createScheduleTasksPass());
+
+  manager.addPass(bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions bufferize;
+  bufferize.bufferizeFunctionBoundaries = true;
+  bufferize.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
+  manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  manager.addNestedPass<func::FuncOp>(createCSEPass());
+
+  // Layers become one task before anything is expanded, so that each task is lowered once.
+  manager.addPass(createPlanMemoryPass());
+  manager.addPass(createOutlineTasksPass());
+  manager.addPass(func::createDuplicateFunctionEliminationPass());
+  manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  manager.addNestedPass<func::FuncOp>(createCSEPass());
+}
+
+void elutq::buildToLoopsPipeline(OpPassManager &manager) {
+  OpPassManager &functions = manager.nest<func::FuncOp>();
+  functions.addPass(createConvertHLQToLoopsPass());
+  functions.addPass(createConvertLMToLoopsPass());
+  functions.addPass(createVectorizeLinalgPass(VectorizeLinalgPassOptions{/*vectors=*/false}));
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createCSEPass());
+}
+
+void elutq::buildVectorizePipeline(OpPassManager &manager) {
+  OpPassManager &functions = manager.nest<func::FuncOp>();
+  functions.addPass(createConvertHLQToVectorPass());
+  functions.addPass(createConvertLMToVectorPass());
+  functions.addPass(createVectorizeLinalgPass());
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createCSEPass());
+}
+
+void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOptions &options) {
+  OpPassManager &functions = manager.nest<func::FuncOp>();
+  functions.addPass(createExpandMathPass());
+  functions.addPass(createConvertHLQToLLVMPass(ConvertHLQToLLVMPassOptions{options.isa}));
+  functions.addPass(createForallToForLoopPass());
+  functions.addPass(memref::createExpandStridedMetadataPass());
+  functions.addPass(createLowerAffinePass());
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createCSEPass());
+  functions.addPass(createLoopInvariantCodeMotionPass());
+  functions.addPass(createSCFToControlFlowPass());
+  // sin, cos and the like of vectors become one call per lane here, of scalars a libm call.
+  functions.addPass(createConvertMathToLLVMPass());
+  manager.addPass(createConvertMathToLibmPass());
+  manager.addPass(createConvertVectorToLLVMPass());
+  manager.addNestedPass<func::FuncOp>(createArithToLLVMConversionPass());
+  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
+  ConvertFuncToLLVMPassOptions bare;
+  bare.useBarePtrCallConv = true;
+  manager.addPass(createConvertFuncToLLVMPass(bare));
+  manager.addPass(createConvertControlFlowToLLVMPass());
+  manager.addPass(createArithToLLVMConversionPass());
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void elutq::registerPipelines() {
+  PassPipelineRegistration<TileOptions>(
+      "elutq-tile-and-bufferize", "Entries on tensors to entries that call tasks on memrefs", buildTileAndBufferizePipeline);
+  PassPipelineRegistration<>("elutq-to-loops", "hlq, lm and linalg ops in tasks to scalar loops", buildToLoopsPipeline);
+  PassPipelineRegistration<>("elutq-vectorize", "hlq, lm and linalg ops in tasks to loops over vectors",
+                             buildVectorizePipeline);
+  PassPipelineRegistration<LowerToLLVMOptions>("elutq-lower-to-llvm", "Loops and vectors to the llvm dialect",
+                                               buildLowerToLLVMPipeline);
+}
