@@ -72,5 +72,5 @@ LogicalResult elutq::buildVectorStage(mlir::OpPassManager &manager, StringRef is
 }
 
 LogicalResult elutq::buildLLVMStage(mlir::OpPassManager &manager, StringRef isa) {
-  return mlir::parsePassPipeline(formatv("elutq-lower-to-llvm{{isa={0}}", isa).str(), manager);
+  return mlir::parsePassPipeline(("elutq-lower-to-llvm{isa=" + isa + "}").str(), manager);
 }
