@@ -6,12 +6,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Compiler/Invocation.h"
-#include "CompileStages.h"
 #include "Diagnostics.h"
 #include "Package.h"
+#include "WeightStages.h"
 #include "elutq/Compiler/ModelFiles.h"
 #include "elutq/Compiler/Report.h"
 #include "elutq/InitAll.h"
+#include "elutq/Pipelines/Normalize.h"
+#include "elutq/Pipelines/Pipelines.h"
 #include "elutq/Target/CPU/EmitObject.h"
 #include "elutq/Target/CPU/Linker.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
@@ -76,7 +78,7 @@ private:
   Error lowerToLLVM();
   Error emitMachineCode();
   Error addTokenizer(Package &package) const;
-  Error runStage(StringRef name, const Twine &detail, function_ref<LogicalResult(mlir::OpPassManager &)> build);
+  Error runStage(StringRef name, const Twine &detail, function_ref<void(mlir::OpPassManager &)> build);
   Error printIR(ModuleOp op);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
@@ -118,10 +120,11 @@ Compilation::Compilation(const CompileOptions &options, StringRef compilerPath)
 }
 
 Error Compilation::runStage(StringRef name, const Twine &detail,
-                            function_ref<LogicalResult(mlir::OpPassManager &)> build) {
+                            function_ref<void(mlir::OpPassManager &)> build) {
   progress.start(name, detail.str());
   mlir::PassManager manager(&context);
-  if (failed(build(manager)) || failed(manager.run(*module)))
+  build(manager);
+  if (failed(manager.run(*module)))
     return diagnostics.takeError(name);
   return Error::success();
 }
@@ -169,8 +172,13 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
   if (!result)
     return result.takeError();
   mlir::PassManager manager(&context);
-  NormalizeStageOptions stage{entry.str(), maxContext, options.chunk, options.cacheType};
-  if (failed(buildNormalizeStage(manager, stage)) || failed(manager.run(**result)))
+  NormalizeOptions normalize;
+  normalize.entry = entry.str();
+  normalize.chunk = options.chunk;
+  normalize.maxContext = maxContext;
+  normalize.kvCache = options.cacheType;
+  buildNormalizePipeline(manager, normalize);
+  if (failed(manager.run(**result)))
     return diagnostics.takeError("normalize");
   return result;
 }
@@ -205,13 +213,13 @@ Error Compilation::importAndNormalize() {
 Error Compilation::quantizeAndPack() {
   if (options.quantization.enabled)
     if (Error error = runStage("quantize", formatQuantization(options.quantization), [&](mlir::OpPassManager &manager) {
-          return buildQuantizeStage(manager, options.quantization, options.threads, !options.quiet);
+          buildQuantizeStage(manager, options.quantization, options.threads, !options.quiet);
         }))
       return error;
   if (options.emit == EmitKind::HLQ)
     return printIR(*module);
-  if (Error error = runStage("select kernels", "for " + target.getISA().str(), [&](mlir::OpPassManager &manager) {
-        return buildSelectStage(manager, target.getISA());
+  if (Error error = runStage("select kernels", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
+        buildSelectStage(manager, target.getISA());
       }))
     return error;
   report = collectReport(*module);
@@ -219,7 +227,7 @@ Error Compilation::quantizeAndPack() {
     if (Error error = writeReport())
       return error;
   return runStage("pack weights", "",
-                  [&](mlir::OpPassManager &manager) { return buildPackStage(manager, options.threads); });
+                  [&](mlir::OpPassManager &manager) { buildPackStage(manager, options.threads); });
 }
 
 Error Compilation::writeReport() {
@@ -233,22 +241,27 @@ Error Compilation::writeReport() {
 }
 
 Error Compilation::lowerToLLVM() {
-  if (Error error = runStage("tile", "",
-                             [&](mlir::OpPassManager &manager) { return buildTileStage(manager, target.getISA()); }))
-    return error;
+  Error tiled = runStage("tile and bufferize", "", [](mlir::OpPassManager &manager) {
+    buildTileAndBufferizePipeline(manager, TileOptions());
+  });
+  if (tiled)
+    return tiled;
   if (options.emit == EmitKind::Loops) {
-    if (Error error = runStage("loops", "", [&](mlir::OpPassManager &manager) { return buildLoopsStage(manager); }))
+    if (Error error = runStage("lower to loops", "", buildToLoopsPipeline))
       return error;
     return printIR(*module);
   }
-  if (Error error = runStage("vectorize", "",
-                             [&](mlir::OpPassManager &manager) { return buildVectorStage(manager, target.getISA()); }))
+  if (Error error = runStage("vectorize", "", buildVectorizePipeline))
     return error;
   if (options.emit == EmitKind::Vector)
     return printIR(*module);
-  if (Error error = runStage("plan and lower", "",
-                             [&](mlir::OpPassManager &manager) { return buildLLVMStage(manager, target.getISA()); }))
-    return error;
+  Error lowered = runStage("lower to llvm", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
+    LowerToLLVMOptions lower;
+    lower.isa = target.getISA().str();
+    buildLowerToLLVMPipeline(manager, lower);
+  });
+  if (lowered)
+    return lowered;
   plan = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.plan");
   if (options.emit == EmitKind::LLVM)
     return printIR(*module);

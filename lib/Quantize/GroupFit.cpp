@@ -108,57 +108,76 @@ struct Statistics {
     sum[book.size - 1] = lastSum;
   }
 
-  /// Squared error of the chosen codes under `theta`.
-  double error(const CodeBook &book, const Theta &theta, double squares) const {
-    double result = squares;
+  /// The same, by code and not by rank.
+  void sortByCode(const CodeBook &book, double *counts, double *sums) const {
     for (int i = 0; i < book.size; ++i) {
-      double word = theta.value[book.bits];
-      for (int j = 0; j < book.bits; ++j)
-        word += book.code[i] >> j & 1 ? theta.value[j] : 0.0;
-      result += word * (count[i] * word - 2 * sum[i]);
+      counts[book.code[i]] = count[i];
+      sums[book.code[i]] = sum[i];
+    }
+  }
+};
+
+/// Normal equations of one group; `Bits` is a constant, so that code patterns are, too.
+template <int Bits>
+struct NormalEquations {
+  static constexpr int kSize = Bits + 1, kCodes = 1 << Bits;
+
+  /// Whether unknown `i` takes part in the word of code `c`; the last unknown is the zero.
+  static constexpr bool takesPart(int c, int i) { return i == Bits || (c >> i & 1); }
+
+  /// Squared error of the chosen codes under `theta`.
+  static double error(const double *counts, const double *sums, const Theta &theta, double squares) {
+    double result = squares;
+    for (int c = 0; c < kCodes; ++c) {
+      double word = theta.value[Bits];
+      for (int j = 0; j < Bits; ++j)
+        word += takesPart(c, j) ? theta.value[j] : 0.0;
+      result += word * (counts[c] * word - 2 * sums[c]);
     }
     return std::max(result, 0.0);
   }
 
   /// The parameters with the least squared error for the chosen codes. A tiny pull towards the old parameters keeps
   /// what an empty code word leaves undetermined where it was.
-  Theta leastSquares(const CodeBook &book, const Theta &old, double weights) const {
-    int n = book.bits + 1;
-    double a[kMaxBits + 1][kMaxBits + 1] = {}, b[kMaxBits + 1] = {};
+  static Theta solve(const double *counts, const double *sums, const Theta &old, double weights) {
+    double a[kSize][kSize], b[kSize];
     double ridge = 1e-7 * weights;
-    for (int i = 0; i < n; ++i) {
-      a[i][i] = ridge;
+    for (int i = 0; i < kSize; ++i) {
       b[i] = ridge * old.value[i];
-    }
-    for (int c = 0; c < book.size; ++c) {
-      unsigned row = book.code[c] | 1u << book.bits;
-      for (int i = 0; i < n; ++i) {
-        if (!(row >> i & 1))
+      for (int j = 0; j <= i; ++j)
+        a[i][j] = i == j ? ridge : 0.0;
+      for (int c = 0; c < kCodes; ++c) {
+        if (!takesPart(c, i))
           continue;
-        b[i] += sum[c];
+        b[i] += sums[c];
         for (int j = 0; j <= i; ++j)
-          a[i][j] += row >> j & 1 ? count[c] : 0.0;
+          if (takesPart(c, j))
+            a[i][j] += counts[c];
       }
     }
     // Cholesky: the ridge makes the matrix positive definite.
-    for (int i = 0; i < n; ++i) {
+    double inverse[kSize];
+    for (int i = 0; i < kSize; ++i) {
       for (int j = 0; j <= i; ++j) {
         double s = a[i][j];
         for (int k = 0; k < j; ++k)
           s -= a[i][k] * a[j][k];
-        a[i][j] = i == j ? std::sqrt(std::max(s, ridge * 1e-3)) : s / a[j][j];
+        if (i == j)
+          inverse[i] = 1.0 / std::sqrt(std::max(s, ridge * 1e-3));
+        else
+          a[i][j] = s * inverse[j];
       }
       double s = b[i];
       for (int k = 0; k < i; ++k)
         s -= a[i][k] * b[k];
-      b[i] = s / a[i][i];
+      b[i] = s * inverse[i];
     }
     Theta theta;
-    for (int i = n; i-- > 0;) {
+    for (int i = kSize; i-- > 0;) {
       double s = b[i];
-      for (int k = i + 1; k < n; ++k)
+      for (int k = i + 1; k < kSize; ++k)
         s -= a[k][i] * theta.value[k];
-      theta.value[i] = s / a[i][i];
+      theta.value[i] = s * inverse[i];
     }
     return theta;
   }
@@ -176,7 +195,9 @@ Theta GroupFit::uniformStart() const {
   return theta;
 }
 
+template <int Bits>
 Theta GroupFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
+  using Equations = NormalEquations<Bits>;
   Float4 sum[2] = {}, square[2] = {};
   for (int64_t i = 0; i < padded; i += kLanes) {
     for (int half = 0; half < 2; ++half) {
@@ -189,24 +210,24 @@ Theta GroupFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
   double total = sumLanes(sum[0], sum[1]), squares = sumLanes(square[0], square[1]);
 
   Theta theta = uniformStart();
-  double error = HUGE_VAL;
+  double error = HUGE_VAL, counts[kMaxCodes], sums[kMaxCodes];
   Statistics statistics;
   auto chooseCodes = [&] {
     float rounded[kMaxBits + 1];
-    for (int i = 0; i <= bits; ++i)
+    for (int i = 0; i <= Bits; ++i)
       rounded[i] = static_cast<float>(theta.value[i]);
     book.update(rounded);
     statistics.collect(book, scaled.data(), count, padded, total);
-    error = statistics.error(book, theta, squares);
+    statistics.sortByCode(book, counts, sums);
+    error = Equations::error(counts, sums, theta, squares);
     if (trace)
       trace->push_back(error * range * range);
   };
   chooseCodes();
   for (int64_t i = 0; i < maxIterations; ++i) {
-    Theta next = statistics.leastSquares(book, theta, static_cast<double>(count));
     double before = error;
     Theta old = theta;
-    theta = next;
+    theta = Equations::solve(counts, sums, theta, static_cast<double>(count));
     chooseCodes();
     if (!(error < before)) {
       theta = old;
@@ -217,6 +238,19 @@ Theta GroupFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
       break;
   }
   return theta;
+}
+
+Theta GroupFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
+  switch (bits) {
+  case 1:
+    return alternate<1>(maxIterations, trace);
+  case 2:
+    return alternate<2>(maxIterations, trace);
+  case 3:
+    return alternate<3>(maxIterations, trace);
+  default:
+    return alternate<4>(maxIterations, trace);
+  }
 }
 
 GroupFit::Candidate GroupFit::roundToHalf(const Theta &normalized, double lowest, double range) const {

@@ -64,6 +64,8 @@ private:
   };
   Theta uniformStart() const;
   Theta alternate(int64_t maxIterations, std::vector<double> *trace);
+  template <int Bits>
+  Theta alternate(int64_t maxIterations, std::vector<double> *trace);
   Candidate roundToHalf(const Theta &normalized, double lowest, double range) const;
   double assign(const Candidate &candidate, uint8_t *codes);
 

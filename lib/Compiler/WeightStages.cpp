@@ -1,0 +1,39 @@
+//===- WeightStages.cpp - From float to packed weights --------------------===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "WeightStages.h"
+#include "elutq/Dialect/HLQ/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace llvm;
+using namespace elutq;
+
+void elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions &options, unsigned threads,
+                                        bool progress) {
+  hlq::QuantizePassOptions quantize;
+  quantize.bits = options.bits;
+  quantize.groupSize = options.groupSize;
+  quantize.embeddingBits = options.embeddingBits;
+  quantize.headBits = options.headBits;
+  quantize.exclude = options.exclude;
+  quantize.threads = threads;
+  quantize.progress = progress;
+  manager.addPass(hlq::createQuantizePass(quantize));
+}
+
+void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa) {
+  hlq::SelectKernelPassOptions select;
+  select.isa = isa.str();
+  manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
+}
+
+void elutq::buildPackStage(mlir::OpPassManager &manager, unsigned threads) {
+  manager.addNestedPass<mlir::func::FuncOp>(hlq::createLowerLinearPass());
+  hlq::PackWeightsPassOptions pack;
+  pack.threads = threads;
+  manager.addPass(hlq::createPackWeightsPass(pack));
+}
