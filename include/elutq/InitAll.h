@@ -33,6 +33,7 @@ inline void registerAllDialects(mlir::DialectRegistry &registry) {
 inline void registerAllPasses() {
   hlq::registerHLQPasses();
   registerTransformsPasses();
+  registerPipelines();
   registerLMBuildEntryPass();
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();

@@ -8,6 +8,7 @@
 #include "elutq/Compiler/Invocation.h"
 #include "Diagnostics.h"
 #include "Package.h"
+#include "QuantizedModel.h"
 #include "WeightStages.h"
 #include "elutq/Compiler/ModelFiles.h"
 #include "elutq/Compiler/Report.h"
@@ -381,6 +382,8 @@ Error Compilation::run() {
     if (!probe)
       return probe.takeError();
   }
+  if (options.emit == EmitKind::HLQONNX)
+    return writeQuantizedModel(options);
   auto read = readModelFiles(options.input);
   if (!read)
     return read.takeError();

@@ -112,6 +112,8 @@ Error elutq::verify(const CompileOptions &options) {
   if (!options.promptTemplate.empty() && !StringRef(options.promptTemplate).contains("{prompt}"))
     return createStringError("--prompt-template: expected a text with {prompt}, but got '%s'",
                              options.promptTemplate.c_str());
+  if (options.emit == EmitKind::HLQONNX && !options.quantization.enabled)
+    return createStringError("--emit=hlq-onnx: nothing to do with --quantize=none");
   bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;
   if (options.output.empty() && !isText)
     return createStringError("no output file, name one with -o");
