@@ -33,7 +33,6 @@ inline void registerAllDialects(mlir::DialectRegistry &registry) {
 inline void registerAllPasses() {
   hlq::registerHLQPasses();
   registerTransformsPasses();
-  registerPipelines();
   registerLMBuildEntryPass();
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Compiler/Invocation.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Signals.h"
@@ -14,14 +15,13 @@
 
 using namespace llvm;
 
-int main(int argc, char **argv) {
-  InitLLVM init(argc, argv);
+static Error fail(const Twine &message) { return createStringError(message); }
+
+/// What the command line asks for.
+static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
   // The options that the LLVM libraries register for their own tools are none of this one.
   cl::ResetCommandLineParser();
   cl::OptionCategory category("elutq-compile options");
-  // A file that may not grow is an error of writing, not of this program.
-  std::signal(SIGXFSZ, SIG_IGN);
-
   elutq::CompileOptions options;
   cl::opt<std::string, true> input(cl::Positional, cl::Required, cl::desc("<model.onnx>"), cl::location(options.input),
                                    cl::cat(category));
@@ -74,29 +74,38 @@ int main(int argc, char **argv) {
   cl::opt<bool, true> quiet("q", cl::desc("No progress on standard error"), cl::location(options.quiet), cl::cat(category));
   cl::HideUnrelatedOptions(category);
 
-  auto fail = [](Error error) {
-    errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
-    return 1;
-  };
+  // None of these may stay registered, for lld registers some of the same names while it runs.
+  scope_exit reset([] { cl::ResetCommandLineParser(); });
+
   std::string message;
   raw_string_ostream messages(message);
   if (!cl::ParseCommandLineOptions(argc, argv, "ELUTQ: compiles an ONNX language model to a program for this or another CPU\n",
                                    &messages)) {
     StringRef line = StringRef(message).trim().split('\n').first;
     line = line.contains(": ") ? line.split(": ").second : line;
-    return fail(createStringError(line.split(".  Try:").first.trim() + "; --help lists the options"));
+    return fail(line.split(".  Try:").first.trim() + "; --help lists the options");
   }
   auto kind = elutq::parseEmitKind(emit);
   if (!kind)
-    return fail(kind.takeError());
+    return kind.takeError();
   options.emit = *kind;
   auto quantization = elutq::parseQuantization(quantize);
   if (!quantization)
-    return fail(quantization.takeError());
+    return quantization.takeError();
   options.quantization = *quantization;
   if (report.getNumOccurrences())
     options.report = report.empty() ? std::string("-") : report.getValue();
-  if (Error error = elutq::compile(options, argv[0]))
-    return fail(std::move(error));
-  return 0;
+  return elutq::CompileOptions(options);
+}
+
+int main(int argc, char **argv) {
+  InitLLVM init(argc, argv);
+  // A file that may not grow is an error of writing, not of this program.
+  std::signal(SIGXFSZ, SIG_IGN);
+  auto options = parseCommandLine(argc, argv);
+  Error error = options ? elutq::compile(*options, argv[0]) : options.takeError();
+  if (!error)
+    return 0;
+  errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
+  return 1;
 }
