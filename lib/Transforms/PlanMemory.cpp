@@ -306,7 +306,7 @@ void PlanMemory::runOnOperation() {
     entry.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));
     entry.setAllArgAttrs(SmallVector<Attribute>(NumEntryArguments, b.getDictionaryAttr({})));
     entry.setAllResultAttrs(ArrayRef<Attribute>());
-    entry.setName(("elutq_" + entry.getName()).str());
+    entry.setName(("elutq_entry_" + entry.getName()).str());
   }
   for (auto global : llvm::make_early_inc_range(getOperation().getOps<memref::GlobalOp>()))
     global.erase();

@@ -84,7 +84,7 @@ class Model:
     def decode(self, tokens):
         """Logits after every token, one at a time."""
         self.cache[:] = 0xFF
-        return np.stack([self.call("elutq_decode", [t], 1, i) for i, t in enumerate(tokens)])
+        return np.stack([self.call("elutq_entry_decode", [t], 1, i) for i, t in enumerate(tokens)])
 
     def prefill(self, tokens, step):
         """Logits after every `step` tokens, in chunks."""
@@ -94,7 +94,7 @@ class Model:
             part = tokens[start : start + step]
             padded = np.zeros(CHUNK, np.int64)
             padded[: len(part)] = part
-            results.append(self.call("elutq_prefill", padded, len(part), start))
+            results.append(self.call("elutq_entry_prefill", padded, len(part), start))
         return np.stack(results)
 
     def set_piece(self, iterations):

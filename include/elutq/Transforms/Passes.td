@@ -64,7 +64,7 @@ def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
     allocations outside loops. Each becomes
 
     ```mlir
-    func.func @elutq_NAME(%tokens: memref<Mxi64>, %count: index, %position: index, %arena: memref<Axi8>, %weights: memref<Wxi8>,
+    func.func @elutq_entry_NAME(%tokens: memref<Mxi64>, %count: index, %position: index, %arena: memref<Axi8>, %weights: memref<Wxi8>,
                           %cache: memref<Cxi8>, %result: memref<...>)
     ```
 
