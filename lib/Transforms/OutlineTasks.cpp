@@ -57,11 +57,10 @@ memref::ViewOp bufferOf(Value value) {
 /// Collects the memory that `op` accesses. False where that is not known.
 bool collectAccesses(Operation *op, SmallVectorImpl<Access> &accesses) {
   WalkResult result = op->walk([&](Operation *nested) {
-    if (nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>())
-      return WalkResult::advance();
+    // Effects of its own come first: a linalg op has them beside those of its region.
     auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
     if (!interface)
-      return WalkResult::interrupt();
+      return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
     SmallVector<MemoryEffects::EffectInstance> effects;
     interface.getEffects(effects);
     for (const MemoryEffects::EffectInstance &effect : effects) {
