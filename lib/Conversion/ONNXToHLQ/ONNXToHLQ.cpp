@@ -124,18 +124,18 @@ FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
   PlaneOperands result;
   int64_t k = op.getK(), n = op.getN(), bits = op.getBits(), group = op.getGroupSize();
   if (bits < 1 || bits > 4)
-    return refuse(op, "expected 1 to 4 bits, but got " + Twine(bits)), failure();
+    return refuse(op, "expected 1 to 4 bits, but got " + Twine(bits));
   if (k < 1 || n < 1 || group < 1 || !isGroupSize(group, k))
-    return refuse(op, "a group size of " + Twine(group) + " is not supported"), failure();
+    return refuse(op, "a group size of " + Twine(group) + " is not supported");
   int64_t groups = (k + group - 1) / group;
   auto type = RankedTensorType::get({bits, n, groups * group / 8}, rewriter.getI8Type());
   ElementsAttr planes = getConstant(op.getPlanes());
   auto scales = getStaticType(op.getScales()), zeros = getStaticType(op.getZeros());
   if (!planes || !getConstant(op.getScales()) || !getConstant(op.getZeros()))
-    return refuse(op, "its planes, scales and zeros must be constant"), failure();
+    return refuse(op, "its planes, scales and zeros must be constant");
   if (planes.getShapedType().getShape() != type.getShape() || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, bits} || !zeros ||
       zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
-    return refuse(op, "expected planes [bits, N, G * group_size / 8], scales [N, G, bits] and zeros [N, G] with G = " + Twine(groups)), failure();
+    return refuse(op, "expected planes [bits, N, G * group_size / 8], scales [N, G, bits] and zeros [N, G] with G = " + Twine(groups));
   TypedAttr retyped;
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(planes))
     retyped = DenseResourceElementsAttr::get(type, resource.getRawHandle());

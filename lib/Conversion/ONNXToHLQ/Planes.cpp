@@ -55,7 +55,7 @@ static FailureOr<Value> makeConstant(OpBuilder &builder, Location loc, Value sou
     return std::move(*buffer).takeBlob();
   });
   if (!error.empty())
-    return refuse("no memory for its planes: " + Twine(error)), failure();
+    return refuse("no memory for its planes: " + Twine(error));
   return Value(arith::ConstantOp::create(builder, loc, type, DenseResourceElementsAttr::get(type, handle)));
 }
 
@@ -107,7 +107,7 @@ static void writePlanes(const UniformMatrix &matrix, ArrayRef<char> codes, char 
 static FailureOr<std::vector<float>> readZeroPoints(const UniformMatrix &matrix, EmitReason refuse) {
   std::optional<ConstantData> data = getConstantData(matrix.zeroPoints);
   if (!data)
-    return refuse("its zero points must be constant"), failure();
+    return refuse("its zero points must be constant");
   SmallVector<char> storage;
   ArrayRef<char> bytes = expandSplat(*data, storage);
   Type element = data->getType().getElementType();
@@ -115,7 +115,7 @@ static FailureOr<std::vector<float>> readZeroPoints(const UniformMatrix &matrix,
   bool isFloat = isa<FloatType>(element);
   int64_t expected = isFloat ? matrix.rows * groups : matrix.rows * rowBytes;
   if (data->getType().getNumElements() != expected || (!isFloat && element.getIntOrFloatBitWidth() != 8))
-    return refuse("expected " + Twine(expected) + " zero points, but got " + Twine(data->getType().getNumElements())), failure();
+    return refuse("expected " + Twine(expected) + " zero points, but got " + Twine(data->getType().getNumElements()));
   std::vector<float> result(matrix.rows * groups);
   for (int64_t row = 0; row < matrix.rows; ++row)
     for (int64_t group = 0; group < groups; ++group) {
@@ -128,19 +128,19 @@ static FailureOr<std::vector<float>> readZeroPoints(const UniformMatrix &matrix,
 
 FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const UniformMatrix &matrix, EmitReason refuse) {
   if (matrix.bits != 2 && matrix.bits != 4 && matrix.bits != 1)
-    return refuse("weights of " + Twine(matrix.bits) + " bits are not supported; supported are 1, 2 and 4"), failure();
+    return refuse("weights of " + Twine(matrix.bits) + " bits are not supported; supported are 1, 2 and 4");
   if (!isGroupSize(matrix.groupSize, matrix.columns))
     return refuse("a block size of " + Twine(matrix.groupSize) +
                   " is not supported; supported are 16, 32, 64, 128, 256 and one block per row, a multiple of 32"),
            failure();
   std::optional<ConstantData> codes = getConstantData(matrix.codes), scales = getConstantData(matrix.scales);
   if (!codes || !scales)
-    return refuse("its weights and scales must be constant"), failure();
+    return refuse("its weights and scales must be constant");
   int64_t groups = matrix.getGroups();
   if (codes->getType().getNumElements() != matrix.rows * matrix.rowBytes)
-    return refuse("expected " + Twine(matrix.rows * matrix.rowBytes) + " bytes of weights, but got " + Twine(codes->getType().getNumElements())), failure();
+    return refuse("expected " + Twine(matrix.rows * matrix.rowBytes) + " bytes of weights, but got " + Twine(codes->getType().getNumElements()));
   if (scales->getType().getNumElements() != matrix.rows * groups)
-    return refuse("expected " + Twine(matrix.rows * groups) + " scales, but got " + Twine(scales->getType().getNumElements())), failure();
+    return refuse("expected " + Twine(matrix.rows * groups) + " scales, but got " + Twine(scales->getType().getNumElements()));
 
   PlaneOperands result;
   result.groupSize = builder.getI64IntegerAttr(matrix.groupSize);
