@@ -131,8 +131,7 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
     return refuse("weights of " + Twine(matrix.bits) + " bits are not supported; supported are 1, 2 and 4");
   if (!isGroupSize(matrix.groupSize, matrix.columns))
     return refuse("a block size of " + Twine(matrix.groupSize) +
-                  " is not supported; supported are 16, 32, 64, 128, 256 and one block per row, a multiple of 32"),
-           failure();
+                  " is not supported; supported are 16, 32, 64, 128, 256 and one block per row, a multiple of 32");
   std::optional<ConstantData> codes = getConstantData(matrix.codes), scales = getConstantData(matrix.scales);
   if (!codes || !scales)
     return refuse("its weights and scales must be constant");
