@@ -183,7 +183,7 @@ bool elutq::chat::parseOptions(int argc, char **argv, Options &options, std::str
          ++sources;
          return std::string(parseTokens(text, options.tokens, error) ? "" : "token ids");
        }},
-      {"-n", true, integer(options.count, 1, kMaxCount)},
+      {"-n", true, integer(options.count, 0, kMaxCount)},
       {"--raw", false, flag(options.raw)},
       {"--ignore-eos", false, flag(options.ignoreStop)},
       {"--print-tokens", false, flag(options.printTokens)},

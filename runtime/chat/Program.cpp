@@ -210,7 +210,7 @@ int Program::generate() {
     return fail("a prompt of " + std::to_string(tokens.size()) + " tokens and -n " + std::to_string(options.count) +
                 " do not fit into the context of " + std::to_string(info.max_context) + "; use -n " +
                 std::to_string(room) + " or less, or compile with a larger --max-context");
-  int64_t limit = options.count > 0 ? options.count : std::min<int64_t>(room, 256);
+  int64_t limit = options.count >= 0 ? options.count : std::min<int64_t>(room, 256);
 
   std::FILE *logits = nullptr;
   if (!options.logits.empty() && !(logits = std::fopen(options.logits.c_str(), "wb")))
@@ -223,7 +223,7 @@ int Program::generate() {
     status = fail("cannot write to '" + options.logits + "': " + std::strerror(errno));
   if (status == 0 && options.stats)
     std::fprintf(stderr, "prompt: %lld tokens, %.1f tok/s; generated: %lld tokens, %.1f tok/s; %d threads\n",
-                 static_cast<long long>(fed), static_cast<double>(fed) / feedSeconds, static_cast<long long>(decoded + 1),
+                 static_cast<long long>(fed), static_cast<double>(fed) / feedSeconds, static_cast<long long>(decoded + (limit > 0)),
                  decodeSeconds > 0 ? static_cast<double>(decoded) / decodeSeconds : 0.0,
                  static_cast<int>(elutq_session_threads(session.get())));
   return status;
@@ -249,7 +249,7 @@ int Program::chat() {
       return status;
     tokens.clear();
     int64_t room = info.max_context - elutq_position(session.get()) + 1;
-    int64_t limit = std::min<int64_t>(room, options.count > 0 ? options.count : 256);
+    int64_t limit = std::min<int64_t>(room, options.count >= 0 ? options.count : 256);
     if (int status = continueText(limit, nullptr, tokens))
       return status;
   }
