@@ -7,6 +7,7 @@
 
 #include "elutq/Target/CPU/Artefact.h"
 #include "elutq/Container.h"
+#include "elutq/Support/ReleasePages.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -123,9 +124,11 @@ static Error forEachPiece(mlir::ElementsAttr value, const SectionContent::Sink &
     ArrayRef<char> data = blob->getData();
     // Piece by piece, so that the reader of the pages and their writer stay close together.
     constexpr size_t kPiece = 16 << 20;
-    for (; !data.empty(); data = data.drop_front(std::min(data.size(), kPiece)))
+    for (; !data.empty(); data = data.drop_front(std::min(data.size(), kPiece))) {
       if (Error error = sink(data.take_front(kPiece)))
         return error;
+      elutq::releasePages(data.take_front(kPiece));
+    }
     return Error::success();
   }
   auto dense = cast<mlir::DenseElementsAttr>(value);
