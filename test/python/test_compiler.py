@@ -76,4 +76,4 @@ def test_compiled_gemma(compiler, gemma_onnx, tmp_path):
     model = elutq.Model(tmp_path / "libgemma.so")
     assert model.tokenize("The capital of France is") == [2, 818, 5279, 529, 7001, 563]
     assert model.generate("The capital of France is", 4).startswith(" the capital of")
-    assert os.path.getsize(tmp_path / "gemma.weights") < 200 << 20
+    assert os.path.getsize(tmp_path / "gemma.weights") < 1100 << 20  # Float weights, the tied table once.
