@@ -175,7 +175,8 @@ LogicalResult PlanMemory::planAllocations(func::FuncOp entry, memref::AllocOp sk
   SmallVector<Lifetime *> order;
   for (Lifetime &life : lifetimes)
     order.push_back(&life);
-  llvm::stable_sort(order, [](Lifetime *a, Lifetime *b) { return a->bytes > b->bytes; });
+  // Equal sizes keep their order: all are elements of `lifetimes`.
+  llvm::sort(order, [](Lifetime *a, Lifetime *b) { return a->bytes != b->bytes ? a->bytes > b->bytes : a < b; });
   SmallVector<Lifetime *> placed;
   for (Lifetime *life : order) {
     life->offset = kHeaderBytes;
