@@ -97,6 +97,20 @@ std::string elutq::formatQuantization(const QuantizationOptions &options) {
   return text;
 }
 
+Expected<std::string> elutq::parseTables(StringRef text) {
+  if (text == "16")
+    return kEveryName;
+  if (text == "8")
+    return std::string();
+  if (!text.consume_front("16:") || text.empty())
+    return createStringError("--tables: expected 16, 8 or 16:REGEX, but got '%s'", text.str().c_str());
+  std::string reason;
+  if (!Regex(text).isValid(reason))
+    return createStringError("--tables: expected a regular expression, but got '%s': %s", text.str().c_str(),
+                             reason.c_str());
+  return text.str();
+}
+
 Error elutq::verify(const CompileOptions &options) {
   auto outOfRange = [](const char *flag, const char *range, long long value) {
     return createStringError("%s: expected %s, but got %lld", flag, range, value);

@@ -38,7 +38,8 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
       row.entry = function.getName().str();
     row.node = nodeName(op->getLoc());
     row.kernel = kernel ? (kernel.getIsa().getValue() + " " + kernel.getAlgorithm().getValue() + " m" +
-                           Twine(kernel.getMTile()) + "n" + Twine(kernel.getNTile()))
+                           Twine(kernel.getMTile()) + "n" + Twine(kernel.getNTile()) + "t" +
+                           Twine(kernel.getTableBits()))
                               .str()
                         : "gather";
     row.n = planesType.getDimSize(1);

@@ -25,9 +25,10 @@ void elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationO
   manager.addPass(hlq::createQuantizePass(quantize));
 }
 
-void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa) {
+void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, StringRef wideTables) {
   hlq::SelectKernelPassOptions select;
   select.isa = isa.str();
+  select.wideTables = wideTables.str();
   manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
 }
 

@@ -39,6 +39,14 @@ inline double getHalfScaleSum(LayoutAttr layout) {
   return layout.getParams() == Params::HLQ ? 0.5 : 0.5 * ((1 << layout.getBits()) - 1);
 }
 
+/// Bits of an entry of `tables`.
+inline int64_t getTableBits(mlir::Value tables) {
+  return llvm::cast<mlir::ShapedType>(tables.getType()).getDimSize(3) / 8;
+}
+
+/// The greatest magnitude of a table entry. With 16 bits the high byte, rounded, stays within a signed byte.
+inline float getTableLimit(int64_t tableBits) { return tableBits == 8 ? 127 : 127 * 256; }
+
 /// What scales below are taken as zero, the least normal float: their reciprocals stay finite.
 inline constexpr float kLeastTableScale = 0x1p-126f;
 

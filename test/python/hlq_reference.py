@@ -118,9 +118,11 @@ class Matrix:
 
 
 def table_sums(tables, matrix, lane, table_group):
-    """`acc` [M, N, bits, U] of the op description, by exact integers. `tables` [MB, C, m_tile, 64] of u8."""
+    """`acc` [M, N, bits, U] of the op description, by exact integers. `tables` [MB, C, m_tile, 64 or 128] of u8."""
     m_blocks, chunks, m_tile, _ = tables.shape
     values = tables.astype(np.int64) - 128 if lane == "byte" else tables.view(np.int8).astype(np.int64)
+    if values.shape[3] == 128:
+        values = 256 * values[..., :64] + values[..., 64:]
     values = values.transpose(0, 2, 1, 3).reshape(m_blocks * m_tile, chunks * 4, 16)
     bits, n, k = matrix.bits_of.shape
     nibbles = matrix.bits_of.reshape(bits, n, k // 4, 4) @ np.array([1, 2, 4, 8], np.uint8)
@@ -143,8 +145,8 @@ def product(tables, scales, sums, matrix, table_group):
     return terms.sum((2, 3)) + centred.sum(2), np.abs(terms).sum((2, 3)) + np.abs(centred).sum(2)
 
 
-def build_tables(x, m_tile, table_group, columns, lane):
-    """hlq.build_lut: tables u8 [MB, C, m_tile, 64], scales and sums f32 [MB, U, m_tile]. Sums in float64 order."""
+def build_tables(x, m_tile, table_group, columns, lane, table_bits):
+    """hlq.build_lut: tables u8 [MB, C, m_tile, 8 * table_bits], scales and sums f32 [MB, U, m_tile]. Sums in float64 order."""
     m, k = x.shape
     blocks = -(-m // m_tile)
     padded = np.zeros((blocks * m_tile, columns), np.float32)
@@ -156,13 +158,17 @@ def build_tables(x, m_tile, table_group, columns, lane):
         t = t + quads[..., q : q + 1] * signs[:, q]
     groups = columns // table_group
     greatest = np.abs(t).reshape(blocks * m_tile, groups, -1).max(-1)
-    scales = (greatest / np.float32(127)).astype(np.float32)
+    scales = (greatest / np.float32(127 if table_bits == 8 else 127 * 256)).astype(np.float32)
     scales[scales < np.float32(2.0**-126)] = 0
     with np.errstate(divide="ignore"):
         inverse = np.where(scales > 0, np.float32(1) / scales, np.float32(0)).astype(np.float32)
     entries = np.rint(t.reshape(blocks * m_tile, groups, -1) * inverse[..., None]).astype(np.int64)
+    entries = entries.reshape(blocks, m_tile, columns // 16, 64)
+    if table_bits == 16:
+        high = (entries + 128) // 256
+        entries = np.concatenate([high, entries - 256 * high], axis=-1)
     if lane == "byte":
         entries += 128
-    tables = entries.astype(np.uint8).reshape(blocks, m_tile, columns // 16, 64).transpose(0, 2, 1, 3)
+    tables = entries.astype(np.uint8).transpose(0, 2, 1, 3)
     sums = padded.astype(np.float64).reshape(blocks, m_tile, groups, table_group).sum(-1).transpose(0, 2, 1)
     return tables, scales.reshape(blocks, m_tile, groups).transpose(0, 2, 1), sums

@@ -57,12 +57,13 @@ class Case:
     params: str = "hlq"
     param_type: str = "f16"
     zero_point: int = 0
+    table_bits: int = 8
 
     @property
     def name(self):
         return (
             f"w{self.bits}g{self.group}t{self.table_group}m{self.m}n{self.n}k{self.k}x{self.m_tile}"
-            f"{self.params}_{self.param_type}z{self.zero_point}"
+            f"{self.params}_{self.param_type}z{self.zero_point}e{self.table_bits}"
         )
 
 
@@ -95,6 +96,13 @@ CASES = [
     # More units than one pass over the row blocks takes (table-bytes=16384).
     Case(2, 128, 128, 17, 40, 1700, 8),
     Case(4, 32, 32, 4, 24, 4500, 1),
+    # Tables of 16 bits: shared by all planes or not, combined planes, two groups in a step, the longest sums, two passes.
+    Case(4, 128, 128, 1, 40, 300, 1, table_bits=16),
+    Case(3, 64, 64, 9, 35, 200, 8, table_bits=16),
+    Case(4, 16, 16, 3, 20, 90, 2, "uniform", table_bits=16),
+    Case(4, 512, 64, 2, 20, 500, 2, "symmetric", "f32", 8, table_bits=16),
+    Case(2, 1024, 1024, 3, 33, 2000, 4, table_bits=16),
+    Case(2, 128, 128, 17, 40, 1700, 8, table_bits=16),
 ]
 
 
@@ -118,12 +126,12 @@ def module(isa):
     for case in CASES:
         layout = make_layout(case, isa)
         columns, m_blocks, n_blocks, block_bytes = shapes(case, layout)
-        tables = f"memref<{m_blocks}x{columns // 16}x{case.m_tile}x64xi8>"
+        tables = f"memref<{m_blocks}x{columns // 16}x{case.m_tile}x{8 * case.table_bits}xi8>"
         groups = f"memref<{m_blocks}x{columns // case.table_group}x{case.m_tile}xf32>"
         x, packed = f"memref<{case.m}x{case.k}xf32>", f"memref<{n_blocks}x{block_bytes}xi8>"
         y = f"memref<{m_blocks * case.m_tile}x{n_blocks * layout.rows}xf32>"
         rows = f"memref<{case.m}x{columns - 5 if case.group > 16 else columns}xf32>"
-        kernel = f'#hlq.kernel<isa = "{isa}", algorithm = "lut", m_tile = {case.m_tile}, n_tile = 4>'
+        kernel = f'#hlq.kernel<isa = "{isa}", algorithm = "lut", m_tile = {case.m_tile}, n_tile = 4, table_bits = {case.table_bits}>'
         text.append(f"""
 func.func @build_{case.name}(%x: {x}, %t: {tables}, %s: {groups}, %u: {groups}) {{
   hlq.build_lut ins(%x : {x}) outs(%t, %s, %u : {tables}, {groups}, {groups})
@@ -189,7 +197,7 @@ def build(libraries, case, layout, x):
     columns, m_blocks, _, _ = shapes(case, layout)
     results = {}
     for lowering, library in libraries.items():
-        tables = aligned((m_blocks, columns // 16, case.m_tile, 64), np.uint8, 0x5A)
+        tables = aligned((m_blocks, columns // 16, case.m_tile, 8 * case.table_bits), np.uint8, 0x5A)
         scales = aligned((m_blocks, columns // case.table_group, case.m_tile), np.float32, 0x5A)
         sums = aligned(scales.shape, np.float32, 0x5A)
         call(library, f"build_{case.name}", x, tables, scales, sums)
@@ -230,7 +238,7 @@ def test_linear(kernels, case):
     x[0, : min(case.table_group, case.k)] = 0
 
     tables = build(libraries, case, layout, x)
-    expected = reference.build_tables(x, case.m_tile, case.table_group, columns, layout.lane)
+    expected = reference.build_tables(x, case.m_tile, case.table_group, columns, layout.lane, case.table_bits)
     np.testing.assert_array_equal(tables[0], expected[0])
     np.testing.assert_array_equal(tables[1], expected[1])
     np.testing.assert_allclose(tables[2], expected[2], rtol=0, atol=1e-4)
@@ -251,7 +259,7 @@ def test_extreme_tables(kernels, case, fill):
     layout = make_layout(case, isa)
     matrix = reference.Matrix.random(layout, case.n, case.k, rng)
     columns, m_blocks, _, _ = shapes(case, layout)
-    tables = np.full((m_blocks, columns // 16, case.m_tile, 64), fill, np.uint8)
+    tables = np.full((m_blocks, columns // 16, case.m_tile, 8 * case.table_bits), fill, np.uint8)
     scales = rng.random((m_blocks, columns // case.table_group, case.m_tile), np.float32)
     sums = rng.standard_normal(scales.shape).astype(np.float32)
     y = multiply(libraries, case, layout, (tables, scales, sums), matrix.pack())

@@ -45,6 +45,10 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
                            "group=16|32|64|128|256|0 (row), embedding=0..4, head=0..4 (0: float), exclude=REGEX of node names "
                            "(last); default hlq:bits=4,group=128,embedding=4,head=4"),
       cl::value_desc("hlq:key=value,..."), cl::init("hlq"), cl::cat(category));
+  cl::opt<std::string> tables(
+      "tables", cl::desc("Bits of an activation table's entries: 16 (default), 8 (faster prefill, larger errors), or 16:REGEX, "
+                         "16 for the nodes of these names and 8 for the others"),
+      cl::value_desc("bits"), cl::init("16"), cl::cat(category));
   cl::opt<std::string, true> triple("target", cl::desc("Machine to compile for; default: this one"),
                                     cl::value_desc("triple"), cl::location(options.triple), cl::cat(category));
   cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor: native (default), generic, x86-64-v3, znver4, cortex-a76, ..."),
@@ -93,6 +97,10 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
   if (!quantization)
     return quantization.takeError();
   options.quantization = *quantization;
+  auto wideTables = elutq::parseTables(tables);
+  if (!wideTables)
+    return wideTables.takeError();
+  options.wideTables = *wideTables;
   if (report.getNumOccurrences())
     options.report = report.empty() ? std::string("-") : report.getValue();
   return elutq::CompileOptions(options);

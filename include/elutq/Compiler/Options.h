@@ -53,6 +53,12 @@ llvm::Expected<QuantizationOptions> parseQuantization(llvm::StringRef text);
 /// The inverse of `parseQuantization`, with all keys but an empty exclude.
 std::string formatQuantization(const QuantizationOptions &options);
 
+/// The regular expression that every name matches.
+inline constexpr const char *kEveryName = ".*";
+
+/// Parses `16`, `8` or `16:REGEX` to the regular expression of the nodes whose tables have 16 bits; empty means none.
+llvm::Expected<std::string> parseTables(llvm::StringRef text);
+
 struct CompileOptions {
   std::string input;
   /// "-" is standard output, for the kinds that are text.
@@ -63,6 +69,8 @@ struct CompileOptions {
   std::string cpu = "native";
   std::string features;
   QuantizationOptions quantization;
+  /// Products with a node name that this regular expression matches get activation tables of 16 bits, the others of 8.
+  std::string wideTables = kEveryName;
   /// Longest context in tokens; 0: the model's own, but at most 4096.
   int64_t maxContext = 0;
   /// Tokens that one prefill step takes.

@@ -95,7 +95,7 @@ struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
     Value tables = op.getInits()[0], scales = op.getInits()[1], sums = op.getInits()[2];
     int64_t mTile = cast<MemRefType>(tables.getType()).getDimSize(2);
     int64_t tableGroups = cast<MemRefType>(scales.getType()).getDimSize(1);
-    int64_t columns = op.getTableGroup();
+    int64_t columns = op.getTableGroup(), tableBits = getTableBits(tables);
     Value zero = e.f32(0);
 
     e.loop(e.dim(tables, 0), [&](Value block) {
@@ -110,7 +110,7 @@ struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
               return {arith::SelectOp::create(e.b, e.loc, isGreater, t, greatest[0])};
             });
           })[0];
-          Value scale = arith::DivFOp::create(e.b, e.loc, greatest, e.f32(127));
+          Value scale = arith::DivFOp::create(e.b, e.loc, greatest, e.f32(getTableLimit(tableBits)));
           Value isLarge =
               arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGE, scale, e.f32(kLeastTableScale));
           scale = arith::SelectOp::create(e.b, e.loc, isLarge, scale, zero);
@@ -125,10 +125,16 @@ struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
               Value t = emitEntry(e, op.getInput(), row, column, entry);
               t = math::RoundEvenOp::create(e.b, e.loc, arith::MulFOp::create(e.b, e.loc, t, inverse));
               t = arith::FPToSIOp::create(e.b, e.loc, e.b.getI32Type(), t);
-              if (getLane(op) == Lane::Byte)
-                t = e.add(t, e.i32(128));
-              t = arith::TruncIOp::create(e.b, e.loc, e.b.getI8Type(), t);
-              e.store(t, tables, {block, e.div(column, 16), i, e.add(e.mul(e.rem(s, 4), 16), entry)});
+              SmallVector<Value> bytes{t};
+              if (tableBits == 16)
+                bytes.insert(bytes.begin(), arith::ShRSIOp::create(e.b, e.loc, e.add(t, e.i32(128)), e.i32(8)));
+              Value place = e.add(e.mul(e.rem(s, 4), 16), entry);
+              for (auto [part, byte] : llvm::enumerate(bytes)) {
+                if (getLane(op) == Lane::Byte)
+                  byte = e.add(byte, e.i32(128));
+                byte = arith::TruncIOp::create(e.b, e.loc, e.b.getI8Type(), byte);
+                e.store(byte, tables, {block, e.div(column, 16), i, e.add(place, 64 * part)});
+              }
             });
           });
         });
@@ -254,12 +260,21 @@ struct ProductEmitter : PackedReader {
       Value nibble = readNibble(nBlock, nRow, plane, inGroup);
       Value position = add(mul(group, layout.getGroupSize() / 4), inGroup);
       Value entry = add(mul(rem(position, 4), 16), arith::IndexCastOp::create(b, loc, b.getIndexType(), nibble));
-      Value byte = load(op.getTables(), {mBlock, div(position, 4), mRow, entry});
-      if (layout.getLane() == Lane::Dword)
-        return {add(acc[0], arith::ExtSIOp::create(b, loc, b.getI32Type(), byte))};
-      Value value = arith::ExtUIOp::create(b, loc, b.getI32Type(), byte);
-      return {add(acc[0], arith::SubIOp::create(b, loc, value, i32(128)))};
+      Value value = readEntry(mBlock, div(position, 4), mRow, entry);
+      if (op.getKernel().getTableBits() == 16) {
+        Value low = readEntry(mBlock, div(position, 4), mRow, add(entry, 64));
+        value = add(arith::ShLIOp::create(b, loc, value, i32(8)), low);
+      }
+      return {add(acc[0], value)};
     })[0];
+  }
+
+  /// A byte of an entry as i32.
+  Value readEntry(Value mBlock, Value chunk, Value mRow, Value entry) {
+    Value byte = load(op.getTables(), {mBlock, chunk, mRow, entry});
+    if (layout.getLane() == Lane::Dword)
+      return arith::ExtSIOp::create(b, loc, b.getI32Type(), byte);
+    return arith::SubIOp::create(b, loc, arith::ExtUIOp::create(b, loc, b.getI32Type(), byte), i32(128));
   }
 
   LutMatmulOp op;

@@ -21,7 +21,8 @@ struct BuildLutEmitter : VectorEmitter {
       : VectorEmitter(builder, op.getLoc()), op(op), tables(op.getInits()[0]), scales(op.getInits()[1]),
         sums(op.getInits()[2]), columns(cast<MemRefType>(op.getInput().getType()).getDimSize(1)),
         mTile(cast<MemRefType>(tables.getType()).getDimSize(2)),
-        tableGroups(cast<MemRefType>(scales.getType()).getDimSize(1)), tableGroup(op.getTableGroup()) {}
+        tableGroups(cast<MemRefType>(scales.getType()).getDimSize(1)), tableGroup(op.getTableGroup()),
+        tableBits(getTableBits(tables)) {}
 
   void emit() {
     Value rows = dim(op.getInput(), 0);
@@ -97,7 +98,7 @@ private:
     Value greatest = reduce(ends[0], [&](Value lhs, Value rhs) { return greater(lhs, rhs); });
     Value sum = reduce(ends[1], [&](Value lhs, Value rhs) { return addF(lhs, rhs); });
 
-    Value scale = arith::DivFOp::create(b, loc, greatest, f32(127));
+    Value scale = arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(tableBits)));
     Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, scale, f32(kLeastTableScale));
     scale = arith::SelectOp::create(b, loc, isLarge, scale, f32(0));
     Value inverse = arith::DivFOp::create(b, loc, f32(1), scale);
@@ -108,12 +109,13 @@ private:
     Value firstChunk = mul(u, tableGroup / 16);
     emitChunks(first, valid, {}, [&](Value chunk, Value x, SmallVector<Value> &) {
       for (int64_t s = 0; s < 4; ++s)
-        storeVector(emitEntries(x, 4 * s, inverse), tables, {mBlock, add(firstChunk, chunk), inBlock, index(16 * s)});
+        for (auto [part, bytes] : llvm::enumerate(emitEntries(x, 4 * s, inverse)))
+          storeVector(bytes, tables, {mBlock, add(firstChunk, chunk), inBlock, index(64 * part + 16 * s)});
     });
   }
 
-  /// The 16 entries of the four activations from lane `first` of `x` on.
-  Value emitEntries(Value x, int64_t first, Value inverse) {
+  /// The 16 entries of the four activations from lane `first` of `x` on, as bytes: high ones, if any, before low ones.
+  SmallVector<Value> emitEntries(Value x, int64_t first, Value inverse) {
     Value t;
     for (int64_t q = 0; q < 4; ++q) {
       SmallVector<float> signs;
@@ -124,10 +126,17 @@ private:
       t = q == 0 ? mulF(part, constant(signs)) : fma(part, constant(signs), t);
     }
     // 3 * 2^22 puts the unit in the last bit, so that the addition rounds to the nearest, half to even, and the low
-    // byte is the integer. 128 is even: it may be added in the same place.
-    float magic = 12582912.0f + (getLane(op) == Lane::Byte ? 128.0f : 0.0f);
-    t = addF(mulF(t, inverse), splat(magic));
-    return arith::TruncIOp::create(b, loc, getInts(16, 8), bitcast(getInts(16, 32), t));
+    // bits are the integer. 128 is even: it may be added in the same place.
+    bool isByte = getLane(op) == Lane::Byte;
+    t = addF(mulF(t, inverse), splat(12582912.0f + (isByte ? 128.0f : 0.0f)));
+    VectorType wordsType = getInts(16, 32), bytesType = getInts(16, 8);
+    Value words = bitcast(wordsType, t);
+    Value low = arith::TruncIOp::create(b, loc, bytesType, words);
+    if (tableBits == 8)
+      return {low};
+    // The low byte is a signed one, which `high` makes up for; that of byte lanes has its 128 already.
+    Value high = shiftRight(add(words, splat(wordsType, isByte ? 128 << 8 : 128)), splat(wordsType, 8));
+    return {arith::TruncIOp::create(b, loc, bytesType, high), low};
   }
 
   /// Table groups of zero activations.
@@ -139,13 +148,15 @@ private:
       store(f32(0), sums, {mBlock, u, inBlock});
     });
     Value zero = splat(getInts(64, 8), getLane(op) == Lane::Byte ? -128 : 0);
-    loop(begin * tableGroup / 16, end * tableGroup / 16,
-         [&](Value chunk) { storeVector(zero, tables, {mBlock, chunk, inBlock, index(0)}); });
+    loop(begin * tableGroup / 16, end * tableGroup / 16, [&](Value chunk) {
+      for (int64_t part = 0; part < tableBits / 8; ++part)
+        storeVector(zero, tables, {mBlock, chunk, inBlock, index(64 * part)});
+    });
   }
 
   BuildLutOp op;
   Value tables, scales, sums;
-  int64_t columns, mTile, tableGroups, tableGroup;
+  int64_t columns, mTile, tableGroups, tableGroup, tableBits;
   /// The position of the loops.
   Value mBlock, inBlock, row;
 };

@@ -32,10 +32,11 @@ struct LutMatmulEmitter : VectorEmitter {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : VectorEmitter(builder, op.getLoc()), op(op), layout(op.getLayout()), unit(layout), bits(layout.getBits()),
         mTile(op.getKernel().getMTile()), pieces(layout.getRows() / kFloatLanes), tableGroup(op.getTableGroup()),
-        tableGroups(layout.getGroupSize() / tableGroup), isDword(layout.getLane() == Lane::Dword),
+        tableGroups(layout.getGroupSize() / tableGroup), tableParts(op.getKernel().getTableBits() / 8),
+        isDword(layout.getLane() == Lane::Dword),
         sharesTables(!isDword && 2 * bits * mTile <= kByteAccumulators) {
     units = cast<MemRefType>(op.getScales().getType()).getDimSize(1) * tableGroup / unit.unitColumns;
-    unitsPerPass = std::clamp<int64_t>(tableBytes / (mTile * 4 * unit.unitColumns), 1, units);
+    unitsPerPass = std::clamp<int64_t>(tableBytes / (mTile * tableParts * 4 * unit.unitColumns), 1, units);
   }
 
   void emit() {
@@ -227,7 +228,7 @@ private:
     return arith::AndIOp::create(b, loc, bytes, splat(type, 15));
   }
 
-  /// Entry `entry` of the tables of row `m` in a chunk; `loopChunk` may be null.
+  /// Bytes of the tables of row `m` in a chunk, from byte `entry` on; `loopChunk` may be null.
   Value loadTable(int64_t chunk, Value loopChunk, int64_t m, int64_t entry, int64_t count) {
     Value position = add(unitChunk, chunk);
     if (loopChunk)
@@ -275,32 +276,53 @@ private:
     for (int64_t i = 0; i < 64; ++i)
       tableOfByte.push_back(16 * (i % 4));
     Value offsets = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(bytesType, ArrayRef(tableOfByte)));
-    SmallVector<Value> sums(mTile, splat(wordsType, 0));
+    SmallVector<Value> sums(tableParts * mTile, splat(wordsType, 0));
     for (int64_t plane : planes) {
       if (plane != planes.front())
         for (Value &sum : sums)
           sum = add(sum, sum);
-      sums = emitChunks(u, kUnrolledDwordLookups / mTile, sums, [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
+      auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
         Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte), chunk % 2);
         Value indices = arith::OrIOp::create(b, loc, nibbles, offsets);
-        for (int64_t m = 0; m < mTile; ++m) {
-          Value found = LookupOp::create(b, loc, bytesType, loadTable(chunk, loopChunk, m, 0, 64), indices);
-          sums[m] = AccumulateOp::create(b, loc, wordsType, sums[m], found);
+        for (auto [i, sum] : llvm::enumerate(sums)) {
+          Value table = loadTable(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
+          sum = AccumulateOp::create(b, loc, wordsType, sum, LookupOp::create(b, loc, bytesType, table, indices));
         }
-      });
+      };
+      sums = emitChunks(u, kUnrolledDwordLookups / (tableParts * mTile), sums, body);
     }
+    return joinParts(std::move(sums));
+  }
+
+  /// The sums of entries from those of their bytes, high ones, if any, before low ones.
+  SmallVector<Value> joinParts(SmallVector<Value> sums) {
+    if (tableParts == 1)
+      return sums;
+    size_t half = sums.size() / 2;
+    Value eight = splat(cast<VectorType>(sums[0].getType()), 8);
+    for (size_t i = 0; i < half; ++i)
+      sums[i] = add(shiftLeft(sums[i], eight), sums[half + i]);
+    sums.truncate(half);
     return sums;
   }
 
   /// Byte lanes: two steps per chunk, 16-bit sums of whole words and of their high bytes. Even rows are the low bytes:
   /// what the words have and the high bytes do not.
   SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes, bool combines) {
+    SmallVector<Value> sums;
+    for (int64_t part = 0; part < tableParts; ++part)
+      sums.append(emitBytePart(u, planes, part, combines));
+    return joinParts(std::move(sums));
+  }
+
+  /// The sums of one byte of the entries: registers hold no more.
+  SmallVector<Value> emitBytePart(const TableGroup &u, ArrayRef<int64_t> planes, int64_t part, bool combines) {
     SmallVector<Value> words;
     if (sharesTables) {
-      words = emitByteWords(u, planes, std::max<int64_t>(1, kUnrolledByteLookups / (4 * mTile * planes.size())));
+      words = emitByteWords(u, planes, part, std::max<int64_t>(1, kUnrolledByteLookups / (4 * mTile * planes.size())));
     } else {
       for (int64_t plane : planes)
-        words.append(emitByteWords(u, plane, 1));
+        words.append(emitByteWords(u, plane, part, 1));
     }
     VectorType sumsType = getInts(kFloatLanes, 32);
     Value eight = splat(cast<VectorType>(words[0].getType()), 8);
@@ -328,7 +350,7 @@ private:
   }
 
   /// The two sums of each row of activations and plane, planes outer.
-  SmallVector<Value> emitByteWords(const TableGroup &u, ArrayRef<int64_t> planes, int64_t maxBlock) {
+  SmallVector<Value> emitByteWords(const TableGroup &u, ArrayRef<int64_t> planes, int64_t part, int64_t maxBlock) {
     VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
     Value eight = splat(wordsType, 8);
     SmallVector<Value> words(2 * mTile * planes.size(), splat(wordsType, 0));
@@ -339,7 +361,7 @@ private:
           Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
           for (int64_t m = 0; m < mTile; ++m) {
             auto lookup = [&](Value indices, int64_t subgroup) {
-              Value table = loadTable(chunk, loopChunk, m, 16 * subgroup, 16);
+              Value table = loadTable(chunk, loopChunk, m, 64 * part + 16 * subgroup, 16);
               return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
             };
             Value x = lookup(low, 2 * step), y = lookup(high, 2 * step + 1);
@@ -359,6 +381,8 @@ private:
   int64_t bits, mTile, pieces, tableGroup;
   /// Table groups per weight group.
   int64_t tableGroups;
+  /// Bytes of a table entry.
+  int64_t tableParts;
   bool isDword;
   /// Whether the sums of all planes fit the registers, so that each table is loaded once for all planes.
   bool sharesTables;

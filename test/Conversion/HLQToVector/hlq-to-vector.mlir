@@ -93,3 +93,23 @@ func.func @packed_gather(%i: memref<4xi64>, %w: memref<4x896xi8>, %y: memref<4x1
     {layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>}
   return
 }
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 1, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4, table_bits = 16>
+
+// Entries of 16 bits: the same indices look up high and low bytes, and the sum of high bytes counts 256 times.
+// CHECK-LABEL: func.func @wide_tables(
+// CHECK-DAG:     %[[EIGHT:.*]] = arith.constant dense<8> : vector<16xi32>
+// CHECK:         hlq.lookup %{{.*}}[%[[I:.*]]]
+// CHECK:         hlq.lookup %{{.*}}[%[[I]]]
+// CHECK-COUNT-2: hlq.lookup
+// CHECK-NOT:     hlq.lookup
+// CHECK:         %[[HIGH:.*]] = arith.shli %{{.*}}, %[[EIGHT]]
+// CHECK:         arith.addi %[[HIGH]], %{{.*}} : vector<16xi32>
+func.func @wide_tables(%t: memref<1x2x1x128xi8>, %s: memref<1x1x1xf32>, %u: memref<1x1x1xf32>, %w: memref<1x128xi8>, %y: memref<1x16xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x2x1x128xi8>, memref<1x1x1xf32>, memref<1x1x1xf32>, memref<1x128xi8>)
+    outs(%y : memref<1x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}

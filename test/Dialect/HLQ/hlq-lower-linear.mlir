@@ -63,3 +63,17 @@ func.func @tied(%ids: tensor<1xi64>, %p: tensor<2x16x4xi8>, %s: tensor<16x1x2xf1
                   outs(%init : tensor<1x16xf32>) {group_size = 32 : i64} -> tensor<1x16xf32>
   return %y : tensor<1x16xf32>
 }
+
+// -----
+
+#wide = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 1, table_bits = 16>
+
+// Tables of 16 bits have two bytes per entry.
+// CHECK-LABEL: func.func @wide_tables(
+// CHECK:         hlq.build_lut {{.*}} outs({{.*}} : tensor<1x2x1x128xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>)
+func.func @wide_tables(%x: tensor<1x32xf32>, %p: tensor<2x16x4xi8>, %s: tensor<16x1x2xf16>, %z: tensor<16x1xf16>) -> tensor<1x16xf32> {
+  %init = tensor.empty() : tensor<1x16xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<1x32xf32>, tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>)
+                  outs(%init : tensor<1x16xf32>) {group_size = 32 : i64, hlq.kernel = #wide} -> tensor<1x16xf32>
+  return %y : tensor<1x16xf32>
+}

@@ -35,6 +35,11 @@ func.func private @kernel_tiles() attributes {k = #hlq.kernel<isa = "avx2", algo
 
 // -----
 
+// expected-error @+1 {{expected table_bits to be 8 or 16, but got 12}}
+func.func private @kernel_table_bits() attributes {k = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 1, table_bits = 12>}
+
+// -----
+
 #layout = #hlq.layout<lane = byte, rows = 16, bits = 3, group_size = 32, params = hlq, param_type = f16>
 func.func @pack_c1_bits(%p: tensor<2x3x4xi8>, %s: tensor<3x1x2xf16>, %z: tensor<3x1xf16>) {
   // expected-error @+1 {{'hlq.pack' op expected planes dim 0 to be the bits of the layout (3), but got 2}}
@@ -93,6 +98,15 @@ func.func @build_lut_c2_no_rows(%x: tensor<3x16xf32>, %t: tensor<1x1x0x64xi8>, %
   // expected-error @+1 {{expected tables dim 2 (m_tile) to be positive, but got 0}}
   %r:3 = hlq.build_lut ins(%x : tensor<3x16xf32>) outs(%t, %s, %s : tensor<1x1x0x64xi8>, tensor<1x1x0xf32>, tensor<1x1x0xf32>)
            {table_group = 16 : i64, lane = 0 : i32} -> tensor<1x1x0x64xi8>, tensor<1x1x0xf32>, tensor<1x1x0xf32>
+  return
+}
+
+// -----
+
+func.func @build_lut_c2_entries(%x: tensor<1x16xf32>, %t: tensor<1x1x1x96xi8>, %s: tensor<1x1x1xf32>) {
+  // expected-error @+1 {{expected tables dim 3 to be 64 or 128 (four tables of 16 entries), but got 96}}
+  %r:3 = hlq.build_lut ins(%x : tensor<1x16xf32>) outs(%t, %s, %s : tensor<1x1x1x96xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>)
+           {table_group = 16 : i64, lane = 0 : i32} -> tensor<1x1x1x96xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>
   return
 }
 
@@ -186,5 +200,16 @@ func.func @packed_gather_c1(%ids: tensor<1xi64>, %p: tensor<1x256xi8>, %i: tenso
 func.func @packed_gather_c2(%ids: tensor<2xi64>, %p: tensor<1x256xi8>, %i: tensor<1x32xf32>) {
   // expected-error @+1 {{expected init dim 0 to be M (2), but got 1}}
   %e = hlq.packed_gather ins(%ids, %p : tensor<2xi64>, tensor<1x256xi8>) outs(%i : tensor<1x32xf32>) {layout = #layout} -> tensor<1x32xf32>
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 1, table_bits = 16>
+func.func @lut_matmul_c3_table_bits(%t: tensor<1x2x1x64xi8>, %s: tensor<1x1x1xf32>, %p: tensor<1x256xi8>, %i: tensor<1x16xf32>) {
+  // expected-error @+1 {{expected tables dim 3 to be the bytes of four tables of table_bits (128), but got 64}}
+  %y = hlq.lut_matmul ins(%t, %s, %s, %p : tensor<1x2x1x64xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x256xi8>)
+         outs(%i : tensor<1x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<1x16xf32>
   return
 }

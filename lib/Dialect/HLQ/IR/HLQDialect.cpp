@@ -82,8 +82,10 @@ int64_t LayoutAttr::getRowBlockBytes(int64_t groups) const {
 //===----------------------------------------------------------------------===//
 
 LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr isa, StringAttr algorithm,
-                                 int64_t mTile, int64_t nTile) {
+                                 int64_t mTile, int64_t nTile, int64_t tableBits) {
   if (mTile < 1 || nTile < 1)
     return emitError() << "expected m_tile and n_tile to be positive, but got " << mTile << " and " << nTile;
+  if (tableBits != 8 && tableBits != 16)
+    return emitError() << "expected table_bits to be 8 or 16, but got " << tableBits;
   return success();
 }

@@ -160,9 +160,10 @@ static LogicalResult verifyTables(Operation *op, const TableOperands &t, int64_t
     return op->emitOpError("expected the tables of a row block to have static shapes");
   if (t.getRowsPerBlock() < 1)
     return op->emitOpError("expected tables dim 2 (m_tile) to be positive, but got ") << t.getRowsPerBlock();
-  if (failed(verifyDim(op, t.tables, 1, "U * table_group / 16", t.getTableGroups() * tableGroup / 16)) ||
-      failed(verifyDim(op, t.tables, 3, "four tables of 16 bytes", 64)))
+  if (failed(verifyDim(op, t.tables, 1, "U * table_group / 16", t.getTableGroups() * tableGroup / 16)))
     return failure();
+  if (t.tables.getDim(3) != 64 && t.tables.getDim(3) != 128)
+    return op->emitOpError("expected tables dim 3 to be 64 or 128 (four tables of 16 entries), but got ") << t.tables.getDim(3);
   for (const ShapedOperand &parameter : {t.scales, t.sums})
     if (failed(verifyDim(op, parameter, 0, "MB", t.getBlocks())) ||
         failed(verifyDim(op, parameter, 1, "U", t.getTableGroups())) ||
@@ -211,6 +212,8 @@ LogicalResult LutMatmulOp::verify() {
   if (getKernel().getMTile() != t.getRowsPerBlock())
     return emitOpError("expected tables dim 2 to be the m_tile of the kernel (")
            << getKernel().getMTile() << "), but got " << t.getRowsPerBlock();
+  if (failed(verifyDim(*this, t.tables, 3, "the bytes of four tables of table_bits", 8 * getKernel().getTableBits())))
+    return failure();
   if (failed(verifyDim(*this, packed, 1, "the bytes of a row block",
                        layout.getRowBlockBytes(columns / layout.getGroupSize()))))
     return failure();

@@ -47,7 +47,7 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
     return tensor::EmptyOp::create(rewriter, loc, shape, type);
   };
   Type f32 = rewriter.getF32Type();
-  SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, 64}, rewriter.getI8Type()),
+  SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, 8 * kernel.getTableBits()}, rewriter.getI8Type()),
                            empty({mBlocks, tableGroups, mTile}, f32), empty({mBlocks, tableGroups, mTile}, f32)};
   auto lut = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
                                 layout.getLane());

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
+#include "NodeNames.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Quantize/Solver.h"
@@ -99,15 +100,6 @@ static std::optional<Matrix> matchGather(lm::GatherOp op) {
   if (op.getNumResults() == 0)
     return std::nullopt;
   return matchMatrix(op.getTable(), /*transposed=*/false);
-}
-
-/// Calls `callback` for the names in `loc`: those of nodes of the model.
-static void forEachName(Location loc, function_ref<void(StringRef)> callback) {
-  loc->walk([&](Location inner) {
-    if (auto name = dyn_cast<NameLoc>(inner))
-      callback(name.getName().getValue());
-    return WalkResult::advance();
-  });
 }
 
 static bool isZero(Value value) {

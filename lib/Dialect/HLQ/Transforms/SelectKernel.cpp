@@ -8,6 +8,8 @@
 #include "elutq/Analysis/KernelCost.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "Layouts.h"
+#include "NodeNames.h"
+#include "llvm/Support/Regex.h"
 
 namespace elutq::hlq {
 #define GEN_PASS_DEF_SELECTKERNELPASS
@@ -32,7 +34,7 @@ static LayoutAttr selectLayout(OpTy op, KernelISA isa) {
                          params, scales.getElementType(), op.getZeroPoint().value_or(0));
 }
 
-static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa) {
+static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa, int64_t tableBits) {
   MLIRContext *context = op.getContext();
   int64_t m = cast<ShapedType>(op.getInput().getType()).getDimSize(0);
   int64_t n = cast<ShapedType>(op.getPlanes().getType()).getDimSize(1);
@@ -40,7 +42,7 @@ static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa) {
   KernelTiles tiles =
       chooseTiles(isa, getPackedLayout(layout), ShapedType::isDynamic(m) ? 1 : m, n, op.getNumGroups());
   return KernelAttr::get(context, StringAttr::get(context, StringRef(toString(isa))), StringAttr::get(context, "lut"),
-                         tiles.m, tiles.n);
+                         tiles.m, tiles.n, tableBits);
 }
 
 namespace {
@@ -55,6 +57,19 @@ struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
           << StringRef(isa) << "'";
       return signalPassFailure();
     }
+    llvm::Regex wide(wideTables);
+    std::string reason;
+    if (!wideTables.empty() && !wide.isValid(reason)) {
+      getOperation()->emitError("expected wide-tables to be a regular expression, but got '")
+          << StringRef(wideTables) << "': " << reason;
+      return signalPassFailure();
+    }
+    auto selectTableBits = [&](Operation *op) -> int64_t {
+      bool isWide = false;
+      if (!wideTables.empty())
+        forEachName(op->getLoc(), [&](StringRef name) { isWide |= wide.match(name); });
+      return isWide ? 16 : 8;
+    };
     getOperation()->walk([&](Operation *op) {
       auto linear = dyn_cast<LinearOp>(op);
       auto gather = dyn_cast<GatherOp>(op);
@@ -66,7 +81,7 @@ struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
         op->setAttr(layoutAttrName, layout);
       }
       if (linear && !op->hasAttr(kernelAttrName)) {
-        op->setAttr(kernelAttrName, selectKernel(linear, layout, *parsed));
+        op->setAttr(kernelAttrName, selectKernel(linear, layout, *parsed, selectTableBits(op)));
         ++numKernels;
       }
     });

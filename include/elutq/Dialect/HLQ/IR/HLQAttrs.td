@@ -79,13 +79,14 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
   let description = [{
     Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512vbmi`, `avx512bw`, `avx2`,
     `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut`, `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
-    row blocks of one parallel task.
+    row blocks of one parallel task, `table_bits` (8 or 16) the width of a table entry: 16 bits take two look-ups.
   }];
   let parameters = (ins
     "::mlir::StringAttr":$isa,
     "::mlir::StringAttr":$algorithm,
     "int64_t":$m_tile,
-    "int64_t":$n_tile);
+    "int64_t":$n_tile,
+    DefaultValuedParameter<"int64_t", "8">:$table_bits);
   let assemblyFormat = "`<` struct(params) `>`";
   let genMnemonicAlias = 1;
   let genVerifyDecl = 1;

@@ -123,16 +123,19 @@ def HLQ_PackOp : HLQ_Op<"pack", [Pure]> {
 def HLQ_BuildLutOp : HLQ_DestinationOp<"build_lut", [
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
                                                 "getResultTilePosition"]>]> {
-  let summary = "Tabulate the 16 sums of each four activations, in 8 bits";
+  let summary = "Tabulate the 16 sums of each four activations, in 8 or 16 bits";
   let description = [{
     For the four activations `x[0..3] = input[m, 4c .. 4c+3]` (columns from `K` on count as 0) and `i` in `[0, 16)`:
 
     ```
     t(m, c, i)    = sum over q < 4 of (bit q of i ? +x[q] : -x[q]) / 2
-    scale(m, u)   = max over the columns of table group u of |t| / 127        (table group: `table_group` columns)
-    table(m, c, i) = round_half_even(t(m, c, i) / scale) (+ 128, as an unsigned byte, for byte lanes)
+    scale(m, u)   = max over the columns of table group u of |t| / limit      (table group: `table_group` columns)
+    e(m, c, i)    = round_half_even(t(m, c, i) / scale)
     sum(m, u)     = sum over the columns of table group u of x
     ```
+
+    An entry of 8 bits (`limit = 127`) is the byte `e`; one of 16 bits (`limit = 127 * 256`) the bytes `high` and `low` with
+    `e = 256 * high + low` and `-128 <= low < 128`. For byte lanes 128 is added to each byte, which makes it unsigned.
 
     Centring (`b - 1/2` in place of `b`) halves the range; the half is given back by `sum`. |error| of a look-up is at most `scale / 2`.
     A group of zeros has scale 0 and zero (128 for byte lanes) entries, and so has one whose scale is below 2^-126. The
@@ -143,7 +146,7 @@ def HLQ_BuildLutOp : HLQ_DestinationOp<"build_lut", [
     | operand  | shape                      | type | meaning                                                             |
     |----------|----------------------------|------|---------------------------------------------------------------------|
     | `input`  | `[M, K]`                   | f32  | activations                                                         |
-    | `tables` | `[MB, C, m_tile, 64]`      | i8   | row `m = mb*m_tile + i`; chunk `c` of 16 columns = 4 tables of 16 bytes |
+    | `tables` | `[MB, C, m_tile, 64 or 128]` | i8 | row `m = mb*m_tile + i`; chunk `c` of 16 columns = 4 tables of 16 bytes; with 16 bits the four tables of high bytes, then those of low ones |
     | `scales` | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
     | `sums`   | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
 
@@ -172,8 +175,7 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
                                                 "getResultTilePosition"]>]> {
   let summary = "Multiply tabulated activations by a packed HLQ matrix, transposed";
   let description = [{
-    With `acc(m, n, j, u)` the exact integer sum of the table entries (less 128 each for byte lanes) that plane `j` of row `n`
-    selects in table group `u`, and `G` weight groups of one or more whole table groups each:
+    With `acc(m, n, j, u)` the exact integer sum of the table entries `e` that plane `j` of row `n` selects in table group `u`, and `G` weight groups of one or more whole table groups each:
 
     ```
     p(j, G)    = fold over u in G of fma(scale(m, u), float(acc(m, n, j, u)), p),   p starts at 0
@@ -194,7 +196,7 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
     | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
 
     Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide weight groups:
-    `group_size % table_group == 0`, `U = G * group_size / table_group`, and `G` is even with dword lanes and groups of 16; (C3) shapes as above; (C4) `table_group <= 1024`, so that 16-bit sums hold.
+    `group_size % table_group == 0`, `U = G * group_size / table_group`, and `G` is even with dword lanes and groups of 16; (C3) shapes as above, `8 * kernel.table_bits` bytes of tables per chunk; (C4) `table_group <= 1024`, so that 16-bit sums of bytes hold.
 
     ```mlir
     %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<4x896xi8>)

@@ -77,6 +77,8 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
   let options = [
     Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
            "avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic (default generic)">,
+    Option<"wideTables", "wide-tables", "std::string", /*default=*/"",
+           "Tables of 16 bits for products that have a node name that this regular expression matches (default none)">,
   ];
   let statistics = [Statistic<"numKernels", "num-kernels", "Number of products that got a kernel">];
 }
