@@ -1,6 +1,6 @@
 """Runs the kernels that elutq-opt generates: vectors against scalar loops bit for bit, and both against NumPy.
 
-Each module holds all cases of one instruction set, compiled twice; the cases call it by ctypes.
+Each module holds all cases of one instruction set, compiled twice; the cases call it by ctypes, or under qemu for AArch64.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+import emulator
 import hlq_reference as reference
 import numpy as np
 import pytest
@@ -42,6 +43,11 @@ ISAS = {
     "avx512bw-dword": ("dword", 16, AVX512, {"avx512bw", "avx512vl"}),
     "avx2-dword": ("dword", 16, ["-march=x86-64-v3"], {"avx2", "fma", "f16c"}),
     "generic-dword": ("dword", 16, ["-march=native"], {"avx2", "fma", "f16c"}),
+    # Run by an emulator, so no flag of this machine matters.
+    "neon": ("byte", 16, emulator.clang_flags("neon"), set()),
+    "neon-dword": ("dword", 16, emulator.clang_flags("neon"), set()),
+    "neon_dotprod": ("byte", 16, emulator.clang_flags("neon_dotprod"), set()),
+    "neon_dotprod-dword": ("dword", 16, emulator.clang_flags("neon_dotprod"), set()),
 }
 
 
@@ -150,10 +156,11 @@ def compile_module(folder, isa, lowering):
     lowered = subprocess.run(opt, check=True, capture_output=True, text=True).stdout
     translate = [LLVM_BIN / "mlir-translate", "--mlir-to-llvmir", "-o", llvm]
     subprocess.run(translate, input=lowered, check=True, text=True)
-    flags = ISAS[isa][2] if lowering == "vector" else ISAS["avx2"][2]
+    emulated = isa.startswith("neon")
+    flags = ISAS[isa][2] if lowering == "vector" or emulated else ISAS["avx2"][2]
     clang = [LLVM_BIN / "clang", "-x", "ir", llvm, "-shared", "-fPIC", "-o", library, "-lm", "-Wno-override-module"]
     subprocess.run([*clang, "-O2" if lowering == "vector" else "-O1", *flags], check=True)
-    return ctypes.CDLL(str(library))
+    return emulator.Library(library, isa.removesuffix("-dword")) if emulated else ctypes.CDLL(str(library))
 
 
 def host_flags():
@@ -169,11 +176,19 @@ def host_flags():
 def kernels(request, tmp_path_factory):
     if not ISAS[request.param][3] <= host_flags():
         pytest.skip(f"this machine lacks {request.param}")
+    if request.param.startswith("neon"):
+        emulator.skip_unless_available()
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, {lowering: compile_module(folder, request.param, lowering) for lowering in ("loops", "vector")}
+    libraries = {lowering: compile_module(folder, request.param, lowering) for lowering in ("loops", "vector")}
+    yield request.param, libraries
+    for library in libraries.values():
+        if isinstance(library, emulator.Library):
+            library.close()
 
 
 def call(library, name, *arrays):
+    if isinstance(library, emulator.Library):
+        return library.call(name, arrays)
     getattr(library, name)(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
 
 
