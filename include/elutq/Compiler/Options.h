@@ -60,7 +60,8 @@ struct CompileOptions {
   EmitKind emit = EmitKind::Executable;
   /// Empty: the host.
   std::string triple;
-  std::string cpu = "native";
+  /// Empty: `native`, or `generic` for another architecture than the host's.
+  std::string cpu;
   std::string features;
   QuantizationOptions quantization;
   /// Longest context in tokens; 0: the model's own, but at most 4096.
