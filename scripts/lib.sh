@@ -20,6 +20,7 @@ packages_build=(
   libzstd-dev zlib1g-dev python3-venv)
 packages_aarch64=(g++-aarch64-linux-gnu)
 packages_test=(libgtest-dev qemu-user)
+packages_asan=(libclang-rt-22-dev)
 
 install_packages() {
   local missing=() package
