@@ -41,8 +41,9 @@ TEST(LinkerTest, MissingFilesAreNamedWithTheirPackage) {
 
 /// The files of Debian's cross packages.
 static const std::string kCross = "usr/aarch64-linux-gnu/lib/", kCrossGcc = "usr/lib/gcc-cross/aarch64-linux-gnu/12/";
-static const std::string kCrossFiles[] = {kCross + "Scrt1.o",  kCross + "crti.o",          kCross + "crtn.o",     kCross + "libc.so",
-                                          kCross + "libm.so", kCrossGcc + "crtbeginS.o", kCrossGcc + "libgcc.a"};
+static const std::vector<std::string> kCrossFiles = {
+    kCross + "Scrt1.o", kCross + "crti.o",          kCross + "crtn.o",      kCross + "libc.so",
+    kCross + "libm.so", kCrossGcc + "crtbeginS.o", kCrossGcc + "libgcc.a"};
 
 TEST(LinkerTest, MissingFilesForAnotherProcessorAreNamedWithTheirPackage) {
 #if defined(__x86_64__)
