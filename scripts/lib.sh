@@ -18,7 +18,9 @@ packages_build=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools clang-22 lld-22 liblld-22-dev
   ninja-build libprotobuf-dev protobuf-compiler libpcre2-dev libutf8proc-dev libxxhash-dev nlohmann-json3-dev
   libzstd-dev zlib1g-dev python3-venv)
-packages_test=(libgtest-dev qemu-user g++-aarch64-linux-gnu)
+packages_aarch64=(g++-aarch64-linux-gnu)
+packages_test=(libgtest-dev qemu-user)
+packages_asan=(libclang-rt-22-dev)
 
 install_packages() {
   local missing=() package
@@ -90,6 +92,30 @@ PY
   rm -rf "$wheels"
 }
 
+# The runtime's libraries for AArch64, unpacked beside the others: -dev packages of two processors can't both be installed.
+# apt's lists for that processor are in a folder of their own, so that the system's stay as they are.
+unpack_aarch64_libraries() {
+  say "unpacking $* for aarch64"
+  local folder=$deps/src/aarch64 package
+  rm -rf "$folder" "$deps/aarch64"
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial" "$deps/aarch64"
+  local apt=(apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User="$(id -un)"
+    -o Dir::State::lists="$folder/lists" -o Dir::Cache="$folder/cache")
+  "${apt[@]}" update
+  (cd "$folder" && "${apt[@]}" download "$@")
+  for package in "$folder"/*.deb; do
+    dpkg -x "$package" "$deps/aarch64"
+  done
+  rm -rf "$folder"
+}
+
+install_aarch64() {
+  [ "$(uname -m)" != aarch64 ] || return 0
+  install_packages "${packages_aarch64[@]}"
+  local libraries=(libpcre2-dev libutf8proc-dev libxxhash-dev)
+  step aarch64 "${libraries[*]}" unpack_aarch64_libraries "${libraries[@]}"
+}
+
 install_dependencies() {
   mkdir -p "$deps"
   install_packages "$@"
@@ -105,10 +131,13 @@ build_targets() {
   if command -v ccache >/dev/null; then
     launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
-  local want="$preset $deps ${launcher[*]-} $(sha256sum < "$root/CMakePresets.json")"
+  # Where the libraries for it are, the runtime is built for AArch64, too.
+  local targets=
+  [ ! -e "$deps/stamps/aarch64" ] || targets=aarch64
+  local want="$preset $deps $targets ${launcher[*]-} $(sha256sum < "$root/CMakePresets.json")"
   if [ "$(cat "$build/.configured" 2>/dev/null)" != "$want" ]; then
     say "configuring (preset $preset)"
-    (cd "$root" && cmake --preset "$preset" -DELUTQ_DEPS_DIR="$deps" "${launcher[@]}" >/dev/null)
+    (cd "$root" && cmake --preset "$preset" -DELUTQ_DEPS_DIR="$deps" -DELUTQ_RUNTIME_TARGETS=$targets "${launcher[@]}" >/dev/null)
     printf '%s' "$want" > "$build/.configured"
   fi
   say "building ${*:-everything}"

@@ -56,9 +56,12 @@ Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cp
   for (const std::string &dir : dirs)
     if (sys::fs::exists(dir + "/" + kRuntimeArchive))
       return dir;
-  return createStringError("the runtime for %s is missing: no %s in '%s'; name its folder with --runtime",
-                           target.triple.getArchName().str().c_str(), kRuntimeArchive.data(),
-                           join(dirs, "' or '").c_str());
+  // With the compiler, only the runtime for its own processor is built.
+  std::string arch = target.triple.getArchName().str();
+  bool cross = options.runtimeDir.empty() && target.triple.getArch() != Triple(sys::getProcessTriple()).getArch();
+  std::string build = cross ? "build it with `scripts/setup --target " + arch + "`, or " : "";
+  return createStringError("the runtime for %s is missing: no %s in '%s'; %sname its folder with --runtime", arch.c_str(),
+                           kRuntimeArchive.data(), join(dirs, "' or '").c_str(), build.c_str());
 }
 
 cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
@@ -70,6 +73,7 @@ cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
   } else {
     link.inputs = {(runtimeDir + "/" + kMainArchive).str(), runtime};
   }
+  link.archiveDirs = {runtimeDir.str()};
   link.systemArchives = {{"libpcre2-8.a", "libpcre2-dev"}, {"libutf8proc.a", "libutf8proc-dev"}};
   return link;
 }

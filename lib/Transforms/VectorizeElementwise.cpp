@@ -172,7 +172,7 @@ struct Elementwise {
   /// Loads the operands of the body that `uniform` says are the same or not the same in all lanes.
   void loadOperands(Values &values, bool uniform, bool vector) {
     for (auto [i, argument] : llvm::enumerate(op.getBlock()->getArguments())) {
-      bool isAccumulator = combiner && i >= op.getNumDpsInputs();
+      bool isAccumulator = combiner && static_cast<int64_t>(i) >= op.getNumDpsInputs();
       if (!argument.use_empty() && !isAccumulator && varies(i) != uniform)
         values[argument] = load(i, vector);
     }

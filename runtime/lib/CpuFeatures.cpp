@@ -192,7 +192,7 @@ static int hasFeature(std::string_view name) {
       {"crc", AT_HWCAP, 7},      {"lse", AT_HWCAP, 8},      {"fullfp16", AT_HWCAP, 9}, {"rdm", AT_HWCAP, 12},
       {"jsconv", AT_HWCAP, 13},  {"complxnum", AT_HWCAP, 14}, {"rcpc", AT_HWCAP, 15},  {"sha3", AT_HWCAP, 17},
       {"dotprod", AT_HWCAP, 20}, {"sve", AT_HWCAP, 22},     {"fp16fml", AT_HWCAP, 23}, {"sve2", AT_HWCAP2, 1},
-      {"i8mm", AT_HWCAP2, 13},   {"bf16", AT_HWCAP2, 14},
+      {"i8mm", AT_HWCAP2, 13},   {"bf16", AT_HWCAP2, 14},   {"cssc", AT_HWCAP2, 34},   {"mops", AT_HWCAP2, 43},
   };
   if (name == "v8a")
     return 1;

@@ -47,8 +47,8 @@ TEST(Chat, clearErrors) {
   expectError("--promt x", "unknown option '--promt'; --help lists all");
   expectError("--prompt", "--prompt needs a value");
   expectError("--prompt ''", "expected a text that is not empty");
-  expectError("--prompt a -n many", "-n is 'many', but expected a number from 1");
-  expectError("--prompt a -n 0", "-n is '0'");
+  expectError("--prompt a -n many", "-n is 'many', but expected a number from 0");
+  expectError("--prompt a -n -1", "-n is '-1'");
   expectError("--prompt a -n 3x", "-n is '3x'");
   expectError("--prompt a --temp -1", "--temp is '-1', but expected a number >= 0");
   expectError("--prompt a --temp nan", "--temp is 'nan'");

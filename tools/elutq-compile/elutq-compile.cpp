@@ -49,10 +49,15 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
       "tables", cl::desc("Bits of an activation table's entries: 16 (default), 8 (faster prefill, larger errors), or 16:REGEX, "
                          "16 for the nodes of these names and 8 for the others"),
       cl::value_desc("bits"), cl::init("16"), cl::cat(category));
-  cl::opt<std::string, true> triple("target", cl::desc("Machine to compile for; default: this one"),
-                                    cl::value_desc("triple"), cl::location(options.triple), cl::cat(category));
-  cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor: native (default), generic, x86-64-v3, znver4, cortex-a76, ..."),
-                                 cl::value_desc("name"), cl::location(options.cpu), cl::init("native"), cl::cat(category));
+  cl::opt<std::string, true> triple(
+      "target",
+      cl::desc("Machine to compile for: x86_64-linux-gnu or aarch64-linux-gnu; default: this one. Executables and libraries "
+               "for another one need its runtime, which scripts/setup --target aarch64 builds"),
+      cl::value_desc("triple"), cl::location(options.triple), cl::cat(category));
+  cl::opt<std::string, true> cpu(
+      "mcpu",
+      cl::desc("Processor: native, generic, x86-64-v3, znver4, cortex-a76, ...; default: native, or generic for another --target"),
+      cl::value_desc("name"), cl::location(options.cpu), cl::cat(category));
   cl::opt<std::string, true> features("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),
                                       cl::location(options.features), cl::cat(category));
   cl::opt<int64_t, true> maxContext("max-context", cl::desc("Longest context in tokens; default: the model's, at most 4096"),

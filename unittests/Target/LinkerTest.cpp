@@ -36,8 +36,48 @@ TEST(LinkerTest, MissingFilesAreNamedWithTheirPackage) {
   std::string error = errorWith(dir, "x86_64-linux-gnu", {lib + "libc.so", lib + "libm.so"});
   EXPECT_NE(error.find("no crtbeginS.o and libgcc.a"), std::string::npos);
   EXPECT_NE(error.find("(Debian: gcc)"), std::string::npos);
-  TemporaryDirectory empty;
-  EXPECT_NE(errorWith(empty, "aarch64-linux-gnu", {}).find("(Debian: libc6-dev-arm64-cross)"), std::string::npos);
+#endif
+}
+
+/// The files of Debian's cross packages.
+static const std::string kCross = "usr/aarch64-linux-gnu/lib/", kCrossGcc = "usr/lib/gcc-cross/aarch64-linux-gnu/12/";
+static const std::vector<std::string> kCrossFiles = {
+    kCross + "Scrt1.o", kCross + "crti.o",          kCross + "crtn.o",      kCross + "libc.so",
+    kCross + "libm.so", kCrossGcc + "crtbeginS.o", kCrossGcc + "libgcc.a"};
+
+TEST(LinkerTest, MissingFilesForAnotherProcessorAreNamedWithTheirPackage) {
+#if defined(__x86_64__)
+  TemporaryDirectory dir;
+  llvm::ArrayRef<std::string> files(kCrossFiles);
+  EXPECT_NE(errorWith(dir, "aarch64-linux-gnu", {}).find("(Debian: libc6-dev-arm64-cross)"), std::string::npos);
+  std::string error = errorWith(dir, "aarch64-linux-gnu", files.take_front(5));
+  EXPECT_NE(error.find("no crtbeginS.o and libgcc.a for aarch64-linux-gnu"), std::string::npos) << error;
+  EXPECT_NE(error.find("(Debian: gcc-aarch64-linux-gnu)"), std::string::npos) << error;
+  error = errorWith(dir, "aarch64-linux-gnu", files);
+  EXPECT_NE(error.find("no libstdc++.a for aarch64-linux-gnu"), std::string::npos) << error;
+  EXPECT_NE(error.find("(Debian: g++-aarch64-linux-gnu)"), std::string::npos) << error;
+#endif
+}
+
+TEST(LinkerTest, ArchivesBesideTheRuntimeComeFirst) {
+#if defined(__x86_64__)
+  TemporaryDirectory dir;
+  EXPECT_NE(errorWith(dir, "aarch64-linux-gnu", kCrossFiles), "");
+  EXPECT_EQ(errorWith(dir, "aarch64-linux-gnu", {kCrossGcc + "libstdc++.a"}), "");
+  LinkOptions options;
+  options.sysroot = dir.path("");
+  options.systemArchives = {{"libpcre2-8.a", "libpcre2-dev"}};
+  auto missing = findToolchain(targetFor("aarch64-linux-gnu"), options);
+  EXPECT_NE(llvm::toString(missing.takeError()).find("(Debian: libpcre2-dev:arm64)"), std::string::npos);
+  dir.write(kCross + "libpcre2-8.a", "");
+  ASSERT_FALSE(llvm::sys::fs::create_directories(dir.path("runtime")));
+  dir.write("runtime/libpcre2-8.a", "");
+  options.archiveDirs = {dir.path("runtime")};
+  auto toolchain = findToolchain(targetFor("aarch64-linux-gnu"), options);
+  ASSERT_TRUE(static_cast<bool>(toolchain));
+  EXPECT_EQ(toolchain->archives, std::vector<std::string>{dir.path("runtime/libpcre2-8.a")});
+  EXPECT_NE(toolchain->crtbegin.find(kCrossGcc), std::string::npos);
+  EXPECT_TRUE(toolchain->staticCxx);
 #endif
 }
 
@@ -47,8 +87,8 @@ TEST(LinkerTest, NewestCompilerIsTaken) {
   std::string lib = "usr/lib/x86_64-linux-gnu/", gcc = "usr/lib/gcc/x86_64-linux-gnu/";
   EXPECT_EQ(errorWith(dir, "x86_64-linux-gnu",
                       {lib + "Scrt1.o", lib + "crti.o", lib + "crtn.o", lib + "libc.so", lib + "libm.so",
-                       gcc + "9/crtbeginS.o", gcc + "9/libgcc.a", gcc + "12/crtbeginS.o", gcc + "12/libgcc.a",
-                       gcc + "13/crtbeginS.o"}),
+                       lib + "libstdc++.so", gcc + "9/crtbeginS.o", gcc + "9/libgcc.a", gcc + "12/crtbeginS.o",
+                       gcc + "12/libgcc.a", gcc + "13/crtbeginS.o"}),
             "");
   LinkOptions options;
   options.sysroot = dir.path("");

@@ -55,6 +55,26 @@ TEST(TargetInfoTest, NativeIsThisMachine) {
   EXPECT_EQ((*machine)->getTargetCPU(), target->cpu);
 }
 
+// No processor named: this machine's, or what every processor of another architecture has.
+TEST(TargetInfoTest, DefaultProcessorRunsOnTheTarget) {
+  auto native = resolveTarget("", "native"), byDefault = resolveTarget("", "");
+  ASSERT_TRUE(native && byDefault);
+  EXPECT_EQ(byDefault->cpu, native->cpu);
+  EXPECT_EQ(byDefault->features, native->features);
+#if defined(__x86_64__)
+  EXPECT_EQ(isaOf("aarch64-linux-gnu", ""), "neon");
+#endif
+}
+
+// LLVM writes an exclusive or of three vectors as one instruction of sha3: the machine has to be asked for it.
+TEST(TargetInfoTest, FeaturesOfArmThatTheOptimizerUsesAreRequired) {
+  auto target = resolveTarget("aarch64-linux-gnu", "cortex-a76", "+sha3,+cssc");
+  ASSERT_TRUE(static_cast<bool>(target));
+  for (llvm::StringRef feature : {"dotprod", "lse", "sha3", "cssc"})
+    EXPECT_TRUE(target->hasFeature(feature)) << feature.str();
+  EXPECT_FALSE(target->hasFeature("sve"));
+}
+
 TEST(TargetInfoTest, ErrorsNameTheWayOut) {
   EXPECT_EQ(isaOf("x86_64-linux-gnu", "pentagram"),
             "error: unknown processor 'pentagram' for x86_64; `llc -mtriple=x86_64-unknown-linux-gnu -mcpu=help` lists "

@@ -66,7 +66,8 @@ struct CompileOptions {
   EmitKind emit = EmitKind::Executable;
   /// Empty: the host.
   std::string triple;
-  std::string cpu = "native";
+  /// Empty: `native`, or `generic` for another architecture than the host's.
+  std::string cpu;
   std::string features;
   QuantizationOptions quantization;
   /// Products with a node name that this regular expression matches get activation tables of 16 bits, the others of 8.

@@ -94,9 +94,15 @@ public:
     return "";
   }
 
+  /// `package` is the one that brings `file` for this machine; compilers and libc have cross packages.
   Error missing(StringRef file, StringRef package) const {
-    std::string cross = native ? "" : "-" + names.debianArch.str() + "-cross";
-    std::string name = package == "gcc" ? (native ? "gcc" : "gcc-" + names.multiarch.str()) : package.str() + cross;
+    std::string name = package.str();
+    if (!native && (package == "gcc" || package == "g++"))
+      name += "-" + names.multiarch.str();
+    else if (!native && package == "libc6-dev")
+      name += "-" + names.debianArch.str() + "-cross";
+    else if (!native)
+      name += ":" + names.debianArch.str();
     return createStringError("cannot link: no %s for %s below '%s'; install the package that brings it (Debian: %s)",
                              file.str().c_str(), names.multiarch.str().c_str(), root.c_str(), name.c_str());
   }
@@ -134,12 +140,16 @@ Expected<Toolchain> elutq::cpu::findToolchain(const TargetInfo &target, const Li
   toolchain.crtbegin = gcc + "/crtbeginS.o";
   toolchain.crtend = gcc + "/crtendS.o";
   toolchain.libraryDirs.insert(toolchain.libraryDirs.begin(), gcc);
+  std::vector<std::string> archiveDirs = options.archiveDirs;
+  llvm::append_range(archiveDirs, toolchain.libraryDirs);
   for (const auto &[file, package] : options.systemArchives) {
-    toolchain.archives.push_back(Search::find(toolchain.libraryDirs, file));
+    toolchain.archives.push_back(Search::find(archiveDirs, file));
     if (toolchain.archives.back().empty())
       return search.missing(file, package);
   }
   toolchain.staticCxx = !Search::find(toolchain.libraryDirs, "libstdc++.a").empty();
+  if (!toolchain.staticCxx && Search::find(toolchain.libraryDirs, "libstdc++.so").empty())
+    return search.missing("libstdc++.a", "g++");
   toolchain.dynamicLinker = search.names.dynamicLinker.str();
   return toolchain;
 }

@@ -35,9 +35,9 @@ static void initializeTargets() {
   });
 }
 
-/// The part of LLVM's AArch64 features that is visible to programs and used by this compiler's code.
-static constexpr StringLiteral kAArch64Features[] = {"neon", "fp-armv8", "fullfp16", "dotprod", "i8mm",
-                                                     "bf16", "lse",      "rdm",      "sve",     "sve2"};
+/// LLVM's AArch64 features that bring instructions which its code generator chooses by itself or for this compiler's code.
+static constexpr StringLiteral kAArch64Features[] = {"neon", "fp-armv8", "fullfp16", "dotprod",   "i8mm", "bf16", "lse",
+                                                     "rdm",  "sve",      "sve2",     "complxnum", "sha3", "cssc", "mops"};
 
 /// Instruction-set features among those of `subtarget`, without tuning hints.
 static std::vector<std::string> requiredFeatures(const Triple &triple, const MCSubtargetInfo &subtarget) {
@@ -115,6 +115,8 @@ Expected<TargetInfo> elutq::cpu::resolveTarget(StringRef tripleName, StringRef c
     return createStringError("unsupported target '%s', expected x86_64 or aarch64 with Linux, e.g. aarch64-linux-gnu",
                              tripleName.str().c_str());
 
+  if (cpu.empty())
+    cpu = arch == host.getArch() ? "native" : "generic";
   if (cpu == "native") {
     if (arch != host.getArch())
       return createStringError("--mcpu=native is the processor of this machine, which is not of the target '%s'; name "

@@ -24,6 +24,8 @@ struct LinkOptions {
   std::vector<std::string> wholeArchives;
   /// Archives of the system (`libNAME.a`) and the Debian packages that bring them.
   std::vector<std::pair<std::string, std::string>> systemArchives;
+  /// Where these archives are searched before the system's folders.
+  std::vector<std::string> archiveDirs;
   std::string output;
   /// Folder below which system files are searched, "/" in general.
   std::string sysroot = "/";

@@ -43,8 +43,8 @@ struct TargetInfo {
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createTargetMachine() const;
 };
 
-/// Resolves `triple` (empty: the host's) and `cpu` (`native`, `generic` or a name that LLVM knows, e.g. `x86-64-v3`);
-/// `features` (`+a,-b`) are added to those of the processor. An unknown name is an error that says where names are listed.
+/// Resolves `triple` (empty: the host's) and `cpu` (`native`, `generic` or a name that LLVM knows, e.g. `x86-64-v3`; empty:
+/// `native` for the host's architecture, `generic` for another one); `features` (`+a,-b`) are added to those of the processor. An unknown name is an error that says where names are listed.
 llvm::Expected<TargetInfo> resolveTarget(llvm::StringRef triple, llvm::StringRef cpu, llvm::StringRef features = "");
 
 } // namespace elutq::cpu
