@@ -6,9 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "Diagnostics.h"
-#include "elutq/Target/CPU/OutputFile.h"
+#include "elutq/Support/OutputFile.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Location.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -69,7 +70,18 @@ Error elutq::writeText(StringRef path, StringRef text) {
     }
     return Error::success();
   }
-  auto file = cpu::OutputFile::create(path);
+  if (isStream(path)) {
+    std::error_code code;
+    raw_fd_ostream stream(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None);
+    if (!code) {
+      stream << text;
+      stream.close();
+      code = stream.error();
+      stream.clear_error();
+    }
+    return code ? createStringError("cannot write '%s': %s", path.str().c_str(), code.message().c_str()) : Error::success();
+  }
+  auto file = OutputFile::create(path);
   if (!file)
     return file.takeError();
   if (Error error = file->write(ArrayRef(text.data(), text.size())))
