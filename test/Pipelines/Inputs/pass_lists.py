@@ -14,7 +14,7 @@ def documented(text: str) -> str:
 
 def real(program: str, name: str) -> str:
     # The pipeline is printed before it runs; it may well fail on an empty module.
-    dump = subprocess.run([program, f"-{name}", "--dump-pass-pipeline", "-o", "/dev/null"], input="module {}",
+    dump = subprocess.run([program, f"-{name}", "--dump-pass-pipeline"], input="module {}",
                           capture_output=True, text=True, check=False).stderr
     body = dump.split("builtin.module(\n", 1)[1].split("\n)\n", 1)[0]
     lines = []
