@@ -28,9 +28,18 @@ static std::string describe(mlir::Location loc) {
   return text;
 }
 
+/// Notes that one line has room for.
+static constexpr unsigned kMaxNotes = 3;
+
 static std::string oneLine(const mlir::Diagnostic &diagnostic) {
   std::string place = describe(diagnostic.getLocation());
   std::string text = (place.empty() ? "" : place + ": ") + diagnostic.str();
+  unsigned notes = 0;
+  for (const mlir::Diagnostic &note : diagnostic.getNotes())
+    if (notes++ < kMaxNotes)
+      text += (notes == 1 ? ": " : "; ") + note.str();
+  if (notes > kMaxNotes)
+    text += "; and " + std::to_string(notes - kMaxNotes) + " more";
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
 }
@@ -45,7 +54,10 @@ DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context)
           errs() << "elutq-compile: warning: " << oneLine(diagnostic) << "\n";
         }
         return mlir::success();
-      }) {}
+      }) {
+  // The op as a whole would be a note of its own; its node's name says where it is.
+  context.printOpOnDiagnostic(false);
+}
 
 Error DiagnosticCollector::takeError(StringRef stage, Error fallback) {
   std::lock_guard<std::mutex> lock(mutex);

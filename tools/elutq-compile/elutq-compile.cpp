@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Compiler/Invocation.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -106,6 +107,9 @@ int main(int argc, char **argv) {
   Error error = options ? elutq::compile(*options, argv[0]) : options.takeError();
   if (!error)
     return 0;
-  errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
+  // Names in a model may hold anything; this is one line, and no command to the terminal.
+  std::string message = toString(std::move(error));
+  replace_if(message, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  errs() << "elutq-compile: error: " << message << "\n";
   return 1;
 }
