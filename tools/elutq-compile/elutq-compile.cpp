@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Compiler/Invocation.h"
-#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -109,7 +108,9 @@ int main(int argc, char **argv) {
     return 0;
   // Names in a model may hold anything; this is one line, and no command to the terminal.
   std::string message = toString(std::move(error));
-  replace_if(message, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  for (char &c : message)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f)
+      c = '?';
   errs() << "elutq-compile: error: " << message << "\n";
   return 1;
 }
