@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 import elutq
+from conftest import ROOT
 
 TRAILER, HEADER, SECTION = 64, 64, 64
 
@@ -104,6 +106,18 @@ def test_chat_that_outgrows_the_context(tiny_chat):
     result = run(tiny_chat, "-n", "5", "--ignore-eos", text="a" * 70 + "\n" + "b" * 70 + "\n")
     assert result.returncode == 1 and result.stdout.count("\n") == 1
     assert result.stderr.startswith("error: the context is full") and result.stderr.count("\n") == 1
+    refuse(run(tiny_chat, text="a" * ((64 << 20) + 2)), "a line of the input is larger than 64 MiB")
+
+
+def test_run_without_standard_output(libraries):
+    """`elutq run` does not lose its text in silence."""
+    command = [sys.executable, "-m", "elutq", "run", str(libraries / "libone.so"), "-p", "ab", "-n", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    closed = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(1), check=False)
+    assert closed.returncode == 1 and closed.stderr == "elutq: error: standard output is closed\n"
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, stdout=full, check=False)
+    assert result.returncode == 1 and result.stderr.startswith("elutq: error: ") and "No space left" in result.stderr, result
 
 
 @pytest.fixture(scope="module")

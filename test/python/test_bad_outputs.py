@@ -169,6 +169,34 @@ def test_signals(kind, number, compiler, tiny_model, folder):
             (folder / name).unlink()
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_of_export(number, code, tmp_path):
+    config = {**CONFIGS["llama"], "vocab_size": 20000}
+    write_checkpoint(tmp_path / "hf", config, random_weights(config, seed=8))
+    out = tmp_path / "a" / "out"
+    command = [sys.executable, "-m", "elutq", "export", str(tmp_path / "hf"), "-o", str(out), "-q"]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT / "python")}, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not out.exists():
+            pass
+        process.send_signal(number)
+        assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode in (0, code)
+    assert (tmp_path / "a").exists() == (process.returncode == 0)
+    assert process.returncode != 0 or not any(name.startswith(".") for name in os.listdir(out))
+
+
+def test_signal_of_compile(compiler, tiny_model, folder):
+    """`elutq compile` ends its compiler before it goes."""
+    command = [sys.executable, "-m", "elutq", "compile", str(tiny_model), "-q", "-o", str(folder / "chat")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "ELUTQ_COMPILE": str(compiler)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not os.listdir(folder):
+            pass
+        process.terminate()
+        process.communicate(timeout=60)
+    assert (process.returncode, os.listdir(folder)) in ((143, []), (0, ["chat"]))
+
+
 @pytest.mark.parametrize("arguments", [
     ["--prompt", "hello", "-n", "3", "--ignore-eos"], ["--prompt", "hello", "-n", "3", "--print-tokens"], ["--info"],
     ["--info", "--json"], ["--help"], ["--bench", "4,2", "--repeat", "1"], ["--prompt", "hello", "--perplexity"], []])
