@@ -89,8 +89,9 @@ function(add_elutq_passes name)
   add_dependencies(elutq-headers ELUTQ${name}PassIncGen)
 endfunction()
 
-# add_elutq_doc(TD OUTPUT COMMAND...): Markdown under docs/ of the build folder, part of the target elutq-doc.
-add_custom_target(elutq-doc)
+# add_elutq_doc(TD OUTPUT COMMAND...): Markdown under docs/ of the build folder, part of the target elutq-doc, which every
+# build makes: a description that cannot be rendered is an error.
+add_custom_target(elutq-doc ALL)
 function(add_elutq_doc td output)
   set(LLVM_TARGET_DEFINITIONS ${td}.td)
   tablegen(MLIR ${output}.md ${ARGN})

@@ -6,9 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "Diagnostics.h"
-#include "elutq/Target/CPU/OutputFile.h"
+#include "elutq/Support/OutputFile.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Location.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -27,9 +28,18 @@ static std::string describe(mlir::Location loc) {
   return text;
 }
 
+/// Notes that one line has room for.
+static constexpr unsigned kMaxNotes = 3;
+
 static std::string oneLine(const mlir::Diagnostic &diagnostic) {
   std::string place = describe(diagnostic.getLocation());
   std::string text = (place.empty() ? "" : place + ": ") + diagnostic.str();
+  unsigned notes = 0;
+  for (const mlir::Diagnostic &note : diagnostic.getNotes())
+    if (notes++ < kMaxNotes)
+      text += (notes == 1 ? ": " : "; ") + note.str();
+  if (notes > kMaxNotes)
+    text += "; and " + std::to_string(notes - kMaxNotes) + " more";
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
 }
@@ -44,7 +54,10 @@ DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context)
           errs() << "elutq-compile: warning: " << oneLine(diagnostic) << "\n";
         }
         return mlir::success();
-      }) {}
+      }) {
+  // The op as a whole would be a note of its own; its node's name says where it is.
+  context.printOpOnDiagnostic(false);
+}
 
 Error DiagnosticCollector::takeError(StringRef stage, Error fallback) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -69,7 +82,18 @@ Error elutq::writeText(StringRef path, StringRef text) {
     }
     return Error::success();
   }
-  auto file = cpu::OutputFile::create(path);
+  if (isStream(path)) {
+    std::error_code code;
+    raw_fd_ostream stream(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None);
+    if (!code) {
+      stream << text;
+      stream.close();
+      code = stream.error();
+      stream.clear_error();
+    }
+    return code ? createStringError("cannot write '%s': %s", path.str().c_str(), code.message().c_str()) : Error::success();
+  }
+  auto file = OutputFile::create(path);
   if (!file)
     return file.takeError();
   if (Error error = file->write(ArrayRef(text.data(), text.size())))

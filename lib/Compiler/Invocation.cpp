@@ -15,6 +15,7 @@
 #include "elutq/InitAll.h"
 #include "elutq/Pipelines/Normalize.h"
 #include "elutq/Pipelines/Pipelines.h"
+#include "elutq/Support/OutputFile.h"
 #include "elutq/Target/CPU/EmitObject.h"
 #include "elutq/Target/CPU/Linker.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
@@ -27,6 +28,7 @@
 #include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ThreadPool.h"
@@ -37,7 +39,6 @@
 
 using namespace llvm;
 using namespace elutq;
-using cpu::OutputFile;
 using mlir::ModuleOp;
 using mlir::OwningOpRef;
 
@@ -363,6 +364,9 @@ Error Compilation::emitMachineCode() {
                                            : writeExecutable(package, options.output);
 }
 
+/// Whether the output is written by writeText, from memory.
+static bool isText(EmitKind emit) { return emit <= EmitKind::Object && emit != EmitKind::HLQONNX; }
+
 Error Compilation::run() {
   auto resolved = cpu::resolveTarget(options.triple, options.cpu, options.features);
   if (!resolved)
@@ -377,7 +381,10 @@ Error Compilation::run() {
     if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
       return toolchain.takeError();
   }
-  if (options.output != "-" && !options.output.empty()) {
+  for (const std::string &output : {options.output, options.report.value_or("")})
+    if (!output.empty() && sys::fs::equivalent(options.input, output))
+      return createStringError("'%s' is the model that is read", output.c_str());
+  if (options.output != "-" && !options.output.empty() && !(isText(options.emit) && isStream(options.output))) {
     auto probe = OutputFile::create(options.output);
     if (!probe)
       return probe.takeError();

@@ -15,7 +15,6 @@
 
 using namespace llvm;
 using namespace elutq;
-using cpu::OutputFile;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
 static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
@@ -100,19 +99,27 @@ static Error writeWhole(StringRef path, StringRef bytes) {
   return file->commit();
 }
 
-/// Links object and runtime to `destination`, beside which all temporary files are.
-static Error linkCode(const Package &package, StringRef destination, cpu::LinkOptions link) {
-  ScratchFile object(cpu::temporaryNameFor(destination));
-  if (Error error = writeWhole(object.path, package.object))
-    return error;
+/// Links object and runtime to the temporary file `linked` of `output`.
+static Error linkCode(const Package &package, const std::string &linked, StringRef output, cpu::LinkOptions link) {
+  ScratchFile object(temporaryNameFor(output));
   link.inputs.insert(link.inputs.begin(), object.path);
-  link.output = destination.str();
-  return cpu::link(package.target, link);
+  link.output = linked;
+  Error error = writeWhole(object.path, package.object);
+  if (!error)
+    error = cpu::link(package.target, link);
+  if (!error)
+    return Error::success();
+  // Nobody knows the names of temporary files.
+  std::string message = toString(std::move(error));
+  for (const std::string &name : {object.path, linked})
+    for (size_t at; (at = message.find(name)) != std::string::npos;)
+      message.replace(at, name.size(), output);
+  return createStringError(message);
 }
 
 Error elutq::writeExecutable(const Package &package, StringRef output) {
-  ScratchFile linked(cpu::temporaryNameFor(output));
-  if (Error error = linkCode(package, linked.path, linkOptions(EmitKind::Executable, package.runtimeDir)))
+  ScratchFile linked(temporaryNameFor(output));
+  if (Error error = linkCode(package, linked.path, output, linkOptions(EmitKind::Executable, package.runtimeDir)))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
@@ -140,10 +147,10 @@ Error elutq::writeLibrary(const Package &package, StringRef output) {
     return path.str().str();
   };
   std::string library = beside("lib" + package.name + ".so");
-  ScratchFile linked(cpu::temporaryNameFor(library));
+  ScratchFile linked(temporaryNameFor(library));
   cpu::LinkOptions link = linkOptions(EmitKind::Library, package.runtimeDir);
   link.soname = "lib" + package.name + ".so";
-  if (Error error = linkCode(package, linked.path, link))
+  if (Error error = linkCode(package, linked.path, library, link))
     return error;
 
   auto weights = OutputFile::create(beside(package.name + ".weights"));

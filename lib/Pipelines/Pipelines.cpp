@@ -69,6 +69,7 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   functions.addPass(createExpandMathPass());
   functions.addPass(createConvertHLQToLLVMPass(ConvertHLQToLLVMPassOptions{options.isa}));
   functions.addPass(createForallToForLoopPass());
+  functions.addPass(createHoistAllocasPass());
   functions.addPass(memref::createExpandStridedMetadataPass());
   functions.addPass(createLowerAffinePass());
   functions.addPass(createCanonicalizerPass());
@@ -89,6 +90,7 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   manager.addPass(createReconcileUnrealizedCastsPass());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
+  manager.addPass(createVerifyLLVMPass());
 }
 
 void elutq::registerPipelines() {

@@ -27,10 +27,17 @@ struct ExpandMath : elutq::impl::ExpandMathPassBase<ExpandMath> {
                                  math::ErfOp::getOperationName(), math::LogOp::getOperationName()},
                                 name);
     };
+    auto countOps = [&] {
+      int64_t count = 0;
+      getOperation()->walk([&](Operation *op) { count += accurate(op->getName().getStringRef()); });
+      return count;
+    };
+    int64_t before = countOps();
     RewritePatternSet patterns(&getContext());
     populateMathPolynomialApproximationPatterns(patterns, accurate);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    numExpanded += before - countOps();
   }
 };
 

@@ -61,6 +61,7 @@ struct ScheduleTasks : elutq::impl::ScheduleTasksPassBase<ScheduleTasks> {
       parallel.clear();
       for (Operation *op : round)
         emit(op);
+      numNeighbours += round.empty() ? 0 : round.size() - 1;
     }
   }
 };

@@ -27,6 +27,12 @@ bool isContraction(Operation *op) {
 struct SimplifyLinalg : elutq::impl::SimplifyLinalgPassBase<SimplifyLinalg> {
   using SimplifyLinalgPassBase::SimplifyLinalgPassBase;
 
+  int64_t countOps() {
+    int64_t count = 0;
+    getOperation()->walk([&](linalg::LinalgOp) { ++count; });
+    return count;
+  }
+
   void runOnOperation() override {
     SmallVector<linalg::LinalgOp> named;
     getOperation()->walk([&](linalg::LinalgOp op) {
@@ -37,7 +43,7 @@ struct SimplifyLinalg : elutq::impl::SimplifyLinalgPassBase<SimplifyLinalg> {
     IRRewriter rewriter(&getContext());
     for (linalg::LinalgOp op : named) {
       rewriter.setInsertionPoint(op);
-      (void)linalg::generalizeNamedOp(rewriter, op);
+      numGeneralized += succeeded(linalg::generalizeNamedOp(rewriter, op));
     }
 
     RewritePatternSet patterns(&getContext());
@@ -47,8 +53,10 @@ struct SimplifyLinalg : elutq::impl::SimplifyLinalgPassBase<SimplifyLinalg> {
     };
     linalg::populateElementwiseOpsFusionPatterns(patterns, control);
     tensor::populateDecomposeTensorConcatPatterns(patterns);
+    int64_t before = countOps();
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    numFused += std::max<int64_t>(before - countOps(), 0);
   }
 };
 

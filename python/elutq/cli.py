@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -40,6 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     sampling = {name: value for name in ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed")
                 if (value := getattr(arguments, name)) is not None}
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     with Model(arguments.model, threads=arguments.threads) as model:
         for piece in model.stream(arguments.prompt, arguments.max_new_tokens, **sampling):
             print(piece, end="", flush=True)
@@ -84,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _exit_on_termination() -> None:
+    """Makes SIGTERM an exception, so that what is half done is cleared away."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status. Errors of the user's making are one line on stderr."""
     parser = _parser()
@@ -91,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options and parsed.command != "compile":
         parser.error(f"unrecognized arguments: {' '.join(options)}")
     parsed.options = options
+    _exit_on_termination()
     try:
         return parsed.function(parsed)
     except (ElutqError, OSError) as error:

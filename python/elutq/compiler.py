@@ -54,7 +54,12 @@ def compile(model: str | os.PathLike[str], output: str | os.PathLike[str] | None
 
 def run_compiler(arguments: Sequence[str]) -> int:
     """Runs elutq-compile on the caller's terminal; returns its exit status (negative: killed by that signal)."""
-    return subprocess.run([str(find_compiler()), *arguments]).returncode
+    with subprocess.Popen([str(find_compiler()), *arguments]) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()  # Unlike a kill, this lets it remove its temporary files.
+            raise
 
 
 def _message(result: subprocess.CompletedProcess[str]) -> str:

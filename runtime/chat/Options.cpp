@@ -81,8 +81,14 @@ static bool readFile(const std::string &path, std::string &text, std::string &er
     return false;
   }
   char buffer[65536];
-  while (size_t bytes = std::fread(buffer, 1, sizeof(buffer), file))
+  while (size_t bytes = std::fread(buffer, 1, sizeof(buffer), file)) {
     text.append(buffer, bytes);
+    if (text.size() > kMaxTextBytes) {
+      std::fclose(file);
+      error = "'" + path + "' is larger than " + std::to_string(kMaxTextBytes >> 20) + " MiB";
+      return false;
+    }
+  }
   bool failed = std::ferror(file) != 0;
   std::fclose(file);
   if (failed)

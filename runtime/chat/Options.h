@@ -15,6 +15,9 @@
 
 namespace elutq::chat {
 
+/// The most that is read of a file or of a line of the input: far more than any context, far less than the memory.
+inline constexpr size_t kMaxTextBytes = size_t(64) << 20;
+
 struct Options {
   enum class Action { Chat, Generate, Bench, Info, Perplexity, Help };
   enum class Feed { Default, Prefill, Decode };

@@ -13,7 +13,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <iostream>
 #include <unistd.h>
 
 using namespace elutq::chat;
@@ -229,6 +228,15 @@ int Program::generate() {
   return status;
 }
 
+/// Like std::getline on standard input, but stops behind kMaxTextBytes.
+static bool readLine(std::string &line) {
+  line.clear();
+  int c;
+  while (line.size() <= kMaxTextBytes && (c = std::getchar()) != EOF && c != '\n')
+    line += static_cast<char>(c);
+  return !line.empty() || !std::feof(stdin);
+}
+
 int Program::chat() {
   if (!info.has_tokenizer)
     return fail("the model was compiled without a tokenizer: use --tokens, or put tokenizer.json beside the ONNX file and "
@@ -239,8 +247,10 @@ int Program::chat() {
   for (bool first = true;; first = false) {
     if (terminal)
       print("> ");
-    if (!std::getline(std::cin, line))
+    if (!readLine(line))
       break;
+    if (line.size() > kMaxTextBytes)
+      return fail("a line of the input is larger than " + std::to_string(kMaxTextBytes >> 20) + " MiB");
     if (line.empty())
       continue;
     if (int status = tokenize(line, first && elutq_position(session.get()) == 0, tokens))

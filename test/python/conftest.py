@@ -1,6 +1,7 @@
 """Paths that scripts/test hands over, and what they need to exist."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,3 +39,24 @@ def compiler() -> Path:
         return find_compiler()
     except CompileError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """The model.onnx of one layer with 96 tokens, which are the printable characters: a prompt has as many tokens as letters."""
+    from tokenizers import Tokenizer, decoders, models
+
+    folder = tmp_path_factory.mktemp("tiny")
+    subprocess.run([sys.executable, str(ROOT / "test" / "Tools" / "Inputs" / "tiny_model.py"), str(folder)], check=True)
+    tokenizer = Tokenizer(models.BPE(vocab={chr(i + 32): i for i in range(95)}, merges=[]))
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tiny_model, compiler, tmp_path_factory) -> Path:
+    """That model as an executable."""
+    path = tmp_path_factory.mktemp("chat") / "tiny"
+    subprocess.run([str(compiler), str(tiny_model), "-q", "-o", str(path)], check=True)
+    return path

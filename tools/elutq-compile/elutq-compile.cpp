@@ -119,6 +119,11 @@ int main(int argc, char **argv) {
   Error error = options ? elutq::compile(*options, argv[0]) : options.takeError();
   if (!error)
     return 0;
-  errs() << "elutq-compile: error: " << toString(std::move(error)) << "\n";
+  // Names in a model may hold anything; this is one line, and no command to the terminal.
+  std::string message = toString(std::move(error));
+  for (char &c : message)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f)
+      c = '?';
+  errs() << "elutq-compile: error: " << message << "\n";
   return 1;
 }

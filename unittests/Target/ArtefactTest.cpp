@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Target/CPU/Artefact.h"
-#include "TestSupport.h"
+#include "../TestSupport.h"
 #include "elutq/Container.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Parser/Parser.h"
@@ -16,6 +16,7 @@
 
 #include <cstring>
 
+using elutq::OutputFile;
 using namespace elutq::cpu;
 using namespace elutq::container;
 

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Target/CPU/Linker.h"
-#include "TestSupport.h"
+#include "../TestSupport.h"
 
 using namespace elutq::cpu;
 

@@ -21,10 +21,24 @@ def ConvertHLQToLoopsPass : Pass<"convert-hlq-to-loops"> {
     parameter at a time, on any CPU. They compute what the op descriptions say in the order they say it: the oracle that
     `convert-hlq-to-vector` must agree with bit for bit.
 
-    Requires: memref operands. Ensures: none of these ops remains.
+    Requires: memref operands. Ensures: none of these ops remains. Next: `elutq-expand-math`.
+
+    ```mlir
+    hlq.packed_gather ins(%ids, %packed : memref<2xi64>, memref<4x896xi8>) outs(%y : memref<2x32xf32>) {layout = ...}
+    // becomes
+    scf.for %m = %c0 to %c2 step %c1 {
+      %id = memref.load %ids[%m] : memref<2xi64>
+      scf.for %k = %c0 to %c32 step %c1 {
+        %byte = memref.load %packed[%block, %offset] : memref<4x896xi8>
+        ...
+        memref.store %w, %y[%m, %k] : memref<2x32xf32>
+      }
+    }
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect"];
+  let statistics = [Statistic<"numLowered", "num-lowered", "Number of hlq ops lowered to loops">];
 }
 
 //===----------------------------------------------------------------------===//
@@ -41,12 +55,20 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
     Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup` and
     `hlq.accumulate` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
     Next: `convert-hlq-to-llvm`.
+
+    ```mlir
+    hlq.lut_matmul ins(%tables, %scales, %sums, %packed : ...) outs(%y : memref<1x64xf32>) {layout = ..., kernel = ...}
+    // becomes, for each block of rows, step of columns and plane
+    %table = vector.load %tables[%m, %k, %c, %c0] : memref<1x8x1x64xi8>, vector<64xi8>
+    %found = hlq.lookup %table[%index] : vector<64xi8>, vector<64xi8>
+    %next = hlq.accumulate %sum, %found : vector<16xi32>, vector<64xi8>
+    ```
   }];
   let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
   let options = [
     Option<"tableBytes", "table-bytes", "int64_t", /*default=*/"16384",
-           "Bytes of tables that one pass over the row blocks may use">];
+           "Bytes of tables that one pass over the row blocks may use (default 16384)">];
   let statistics = [Statistic<"numVectorized", "num-vectorized", "Number of hlq ops lowered to vectors">];
 }
 
@@ -68,12 +90,13 @@ def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
     %r = llvm.call_intrinsic "llvm.x86.avx2.pshuf.b"(%t, %idx) : (vector<32xi8>, vector<32xi8>) -> vector<32xi8>
     ```
 
-    Ensures: no `hlq.lookup` and no `hlq.accumulate` remains. Next: `convert-vector-to-llvm`.
+    Requires: nothing. Ensures: no `hlq.lookup` and no `hlq.accumulate` remains. Next: `convert-vector-to-llvm`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::vector::VectorDialect"];
   let options = [
     Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
-           "avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic">];
+           "avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic (default generic)">];
+  let statistics = [Statistic<"numLowered", "num-lowered", "Number of hlq.lookup and hlq.accumulate ops lowered">];
 }
 
 //===----------------------------------------------------------------------===//
@@ -89,6 +112,18 @@ def ConvertLMToVectorPass : InterfacePass<"convert-lm-to-vector", "::mlir::Funct
     `convert-lm-to-loops`.
 
     Requires: memref operands. Ensures: no `lm` op remains. Next: `elutq-expand-math`.
+
+    ```mlir
+    lm.gather ins(%ids, %table : memref<4xi64>, memref<96x64xf32>) outs(%y : memref<4x64xf32>)
+    // becomes
+    scf.for %m = %c0 to %c4 step %c1 {
+      %id = memref.load %ids[%m] : memref<4xi64>
+      %row = arith.index_cast %id : i64 to index
+      %0 = vector.load %table[%row, %c0] : memref<96x64xf32>, vector<16xf32>
+      vector.store %0, %y[%m, %c0] : memref<4x64xf32>, vector<16xf32>
+      ...
+    }
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
@@ -101,10 +136,21 @@ def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::Functio
     Attention becomes a softmax in three passes over the visible positions, in ascending order. Differs from
     `convert-lm-to-vector` by rounding only.
 
-    Requires: memref operands. Ensures: no `lm` op remains.
+    Requires: memref operands. Ensures: no `lm` op remains. Next: `elutq-expand-math`.
+
+    ```mlir
+    lm.cache_append ins(%k, %position, %count : memref<8x1x64xf32>) outs(%cache : memref<1x512x64xf16>)
+    // becomes
+    scf.for %m = %c0 to %count step %c1 {
+      %p = arith.addi %position, %m : index
+      %slot = arith.remui %p, %c512 : index
+      ...
+    }
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect"];
+  let statistics = [Statistic<"numLowered", "num-lowered", "Number of lm ops lowered to scalar loops">];
 }
 
 //===----------------------------------------------------------------------===//
@@ -114,7 +160,8 @@ def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::Functio
 def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
   let summary = "Make the graph of a language model an entry point with caches";
   let description = [{
-    Rewrites the one function of an imported language model, whose rows `M` are known, to
+    Requires: a module that `elutq-translate --import-onnx` makes, with `dims` that bind batch and sequence. Rewrites its one
+    function, whose rows `M` are known, to
 
     ```
     func.func @<entry>(%tokens: tensor<Mxi64>, %count: index, %position: index, %k0: tensor<HxCAPxDxf16>, %v0, %k1, ...)
@@ -144,6 +191,16 @@ def ConvertONNXToLMPass : Pass<"convert-onnx-to-lm"> {
   let summary = "Convert token embeddings to lm";
   let description = [{
     A Gather of rows of a constant float matrix becomes `lm.gather`. Everything else stays.
+
+    Requires: tensors of static shape; a look-up of unknown shape stays. Ensures: nothing more. Next: `convert-onnx-to-hlq`.
+
+    ```mlir
+    %y = onnx.Gather %table, %ids : (tensor<96x64xf32>, tensor<1x4xi64>) -> tensor<1x4x64xf32>
+    // becomes
+    %rows = tensor.collapse_shape %ids [[0, 1]] : tensor<1x4xi64> into tensor<4xi64>
+    %e = lm.gather ins(%rows, %table : tensor<4xi64>, tensor<96x64xf32>) outs(%0 : tensor<4x64xf32>) -> tensor<4x64xf32>
+    %y = tensor.expand_shape %e [[0, 1], [2]] output_shape [1, 4, 64] : tensor<4x64xf32> into tensor<1x4x64xf32>
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
                            "::elutq::lm::LMDialect"];
@@ -161,7 +218,19 @@ def ConvertONNXToHLQPass : Pass<"convert-onnx-to-hlq"> {
     constant weights become `hlq.linear` and `hlq.gather`. The codes of uniform formats are cut into bit planes without loss;
     their scales and zeros are kept in f32: `s_j = 2^j * s`, `z = -zero_point * s`. Zero points may be integers or floats.
 
-    Ensures: no quantized op remains; one that cannot be converted is an error.
+    Requires: static shapes; `lm-build-entry` has run. Ensures: no quantized op remains; one that cannot be converted is an
+    error. Next: `convert-onnx-to-linalg`.
+
+    ```mlir
+    %y = onnx.contrib.MatMulNBits %x, %codes, %scales, %none, %none, %none {K = 64 : i64, N = 8 : i64, bits = 4 : i64,
+           block_size = 32 : i64} : (tensor<1x3x64xf32>, tensor<8x2x16xui8>, tensor<16xf32>, none, none, none) -> tensor<1x3x8xf32>
+    // becomes
+    %p = arith.constant dense<...> : tensor<4x8x8xi8>
+    %s = arith.constant dense<...> : tensor<8x2x1xf32>
+    %r = tensor.collapse_shape %x [[0, 1], [2]] : tensor<1x3x64xf32> into tensor<3x64xf32>
+    %l = hlq.linear ins(%r, %p, %s : ...) outs(%e : tensor<3x8xf32>) {group_size = 32 : i64, zero_point = 8 : i64} -> tensor<3x8xf32>
+    %y = tensor.expand_shape %l [[0, 1], [2]] output_shape [1, 3, 8] : tensor<3x8xf32> into tensor<1x3x8xf32>
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
                            "::elutq::hlq::HLQDialect"];
@@ -180,7 +249,16 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg"> {
     static shape. Products with a matrix become `linalg.matmul` on two dimensions, with the matrix as `[N, K]` where
     the model transposes a constant; one leading unit dimension is dropped in all linalg ops.
 
-    Ensures: no `onnx` op remains. Otherwise one error lists all ops that could not be converted, each with its node and the reason.
+    Requires: static shapes; the other conversions from `onnx` have run. Ensures: no `onnx` op remains. Otherwise one error
+    lists all ops that could not be converted, each with its node and the reason. Next: `hlq-quantize`.
+
+    ```mlir
+    %y = onnx.MatMul %x, %w : (tensor<1x3x8xf32>, tensor<8x5xf32>) -> tensor<1x3x5xf32>
+    // becomes
+    %r = tensor.collapse_shape %x [[0, 1], [2]] : tensor<1x3x8xf32> into tensor<3x8xf32>
+    %m = linalg.matmul ins(%r, %w : tensor<3x8xf32>, tensor<8x5xf32>) outs(%zero : tensor<3x5xf32>) -> tensor<3x5xf32>
+    %y = tensor.expand_shape %m [[0, 1], [2]] output_shape [1, 3, 5] : tensor<3x5xf32> into tensor<1x3x5xf32>
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];

@@ -19,8 +19,26 @@ def SimplifyLinalgPass : InterfacePass<"elutq-simplify-linalg", "::mlir::Functio
   let description = [{
     Named ops become `linalg.generic`, except contractions, convolutions and fills, and elementwise producers with one use are
     fused into their consumers. A contraction is never a consumer: it would evaluate the producer once per column.
+    `tensor.concat` becomes insertions of slices, which bufferize in place.
+
+    Requires: tensors. Ensures: no `tensor.concat` remains, and no named linalg op but contractions, convolutions and fills.
+    Next: `elutq-tile-parallel`.
+
+    ```mlir
+    %s = linalg.add ins(%x, %y : tensor<4x64xf32>, tensor<4x64xf32>) outs(%e : tensor<4x64xf32>) -> tensor<4x64xf32>
+    %r = linalg.exp ins(%s : tensor<4x64xf32>) outs(%e : tensor<4x64xf32>) -> tensor<4x64xf32>
+    // becomes
+    %r = linalg.generic {...} ins(%x, %y : tensor<4x64xf32>, tensor<4x64xf32>) outs(%e : tensor<4x64xf32>) {
+    ^bb0(%a: f32, %b: f32, %out: f32):
+      %0 = arith.addf %a, %b : f32
+      %1 = math.exp %0 : f32
+      linalg.yield %1 : f32
+    } -> tensor<4x64xf32>
+    ```
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numGeneralized", "num-generalized", "Number of named ops made generic">,
+                    Statistic<"numFused", "num-fused", "Number of linalg ops that fusion removed">];
 }
 
 def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpInterface"> {
@@ -35,11 +53,26 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
     - other linalg ops: the first parallel loop, where the op has at least `min-work` iterations.
 
     Tile sizes divide their loops, so that all shapes stay static. Results do not depend on the tiles.
+
+    Requires: tensors of static shape; ops on other shapes stay serial. Ensures: an op inside an `scf.forall` is not tiled again.
+    Next: `elutq-schedule-tasks`.
+
+    ```mlir
+    %r = linalg.generic {...} ins(%x : tensor<64x1024xf32>) outs(%e : tensor<64x1024xf32>) {...} -> tensor<64x1024xf32>
+    // becomes
+    %r = scf.forall (%i) = (0) to (64) step (4) shared_outs(%o = %e) -> (tensor<64x1024xf32>) {
+      %xs = tensor.extract_slice %x[%i, 0] [4, 1024] [1, 1] : tensor<64x1024xf32> to tensor<4x1024xf32>
+      ...
+      scf.forall.in_parallel {
+        tensor.parallel_insert_slice %rs into %o[%i, 0] [4, 1024] [1, 1] : tensor<4x1024xf32> into tensor<64x1024xf32>
+      }
+    }
+    ```
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"minWork", "min-work", "int64_t", /*default=*/"32768",
-                        "Iterations below which a linalg op stays serial">];
+                        "Iterations below which a linalg op stays serial (default 32768)">];
   let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">];
 }
 
@@ -49,8 +82,21 @@ def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionO
     Alternates between all serial ops that are ready and all `scf.forall` ops that are ready. `elutq-outline-tasks` makes one
     task of neighbouring `scf.forall` ops, so that query, key and value projections are one parallel call. Runs on tensors, where
     every order that respects the uses is correct.
+
+    Requires: a function of one block, on tensors. Ensures: ops are moved only. Next: bufferization.
+
+    ```mlir
+    %q = scf.forall (%i) in (4) ... {...}     // reads %x
+    %n = tensor.empty() : tensor<64xf32>
+    %k = scf.forall (%i) in (4) ... {...}     // reads %x, writes a copy of %n
+    // becomes
+    %n = tensor.empty() : tensor<64xf32>
+    %q = scf.forall (%i) in (4) ... {...}
+    %k = scf.forall (%i) in (4) ... {...}
+    ```
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let statistics = [Statistic<"numNeighbours", "num-neighbours", "Number of scf.forall ops right behind another">];
 }
 
 //===----------------------------------------------------------------------===//
@@ -76,6 +122,16 @@ def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
     - the caches, the same in all entries, lie behind one another.
 
     The module gets `elutq.plan = {arena_bytes, weights_bytes, cache_bytes}`. A copy of a cache or of a large constant is an error.
+
+    Ensures: no `memref.alloc`, `memref.global` or `memref.get_global` remains. Buffers inside loops of up to 16 KiB become
+    `memref.alloca`; larger ones are an error. Next: `elutq-outline-tasks`.
+
+    ```mlir
+    %x = memref.alloc() : memref<4x64xf32>
+    // becomes
+    %offset = arith.constant 64 : index
+    %x = memref.view %arena[%offset][] : memref<1088xi8> to memref<4x64xf32>
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
   let statistics = [Statistic<"numBuffers", "num-buffers", "Number of buffers placed in the arena">];
@@ -84,8 +140,8 @@ def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
 def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
   let summary = "Outline parallel loops and serial runs into task functions";
   let description = [{
-    Requires: entries as `elutq-plan-memory` leaves them. Neighbouring `scf.forall` ops that touch no common memory become one
-    function, each maximal run of serial ops another:
+    Requires: entries as `elutq-plan-memory` leaves them, `scf.forall` ops with constant bounds. Neighbouring `scf.forall` ops
+    that touch no common memory become one function, each maximal run of serial ops another:
 
     ```mlir
     func.func private @NAME_task_0(%begin: index, %end: index, %arena: memref<Axi8>, %weights: memref<Wxi8>, %cache: memref<Cxi8>,
@@ -95,7 +151,17 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     A task runs the iterations `[begin, end)`, numbered through all its loops. It takes the offsets of its buffers from `%args`,
     constant data of the call, and count and position from the header of the arena (i64 words: count, position, address of the
     tokens, address of the result), which the entry writes. So the tasks of equal layers are equal, and
-    `duplicate-function-elimination` leaves one. Parallel tasks are called by `elutq_parallel_for`, serial ones directly.
+    `duplicate-function-elimination` leaves one. Parallel tasks are called by `elutq_parallel_for`, serial ones directly:
+
+    ```mlir
+    %args = memref.get_global @elutq_entry_decode_args_3 : memref<4xi64>
+    %task = func.constant @elutq_entry_decode_task_3 : (index, index, memref<...>, ...) -> ()
+    %n = arith.constant 16 : index
+    func.call @elutq_parallel_for(%task, %n, %arena, %weights, %cache, %args) : ...
+    ```
+
+    Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
+    Next: `duplicate-function-elimination`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
@@ -114,12 +180,22 @@ def VectorizeLinalgPass : InterfacePass<"elutq-vectorize-linalg", "::mlir::Funct
     all additions depends on the size of the reduced dimension only: a row's result does not depend on the number of rows or
     on tiles. What remains of a dimension, and ops of other forms, become scalar loops. `memref.copy` is lowered, too.
 
-    Ensures: no `linalg` op and no `memref.copy` remains.
+    Requires: memrefs. Ensures: no `linalg` op and no `memref.copy` remains. Next: `elutq-expand-math`.
+
+    ```mlir
+    linalg.exp ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)
+    // becomes
+    scf.for %i = %c0 to %c64 step %c16 {
+      %0 = vector.load %x[%i] : memref<64xf32>, vector<16xf32>
+      %1 = math.exp %0 : vector<16xf32>
+      vector.store %1, %y[%i] : memref<64xf32>, vector<16xf32>
+    }
+    ```
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect"];
-  let options = [Option<"vectors", "vectors", "bool", /*default=*/"true", "Use vectors; else scalar loops only">];
+  let options = [Option<"vectors", "vectors", "bool", /*default=*/"true", "Use vectors; else scalar loops only (default true)">];
   let statistics = [Statistic<"numVectorized", "num-vectorized", "Number of ops lowered to vectors">,
                     Statistic<"numScalar", "num-scalar", "Number of ops lowered to scalar loops">];
 }
@@ -129,8 +205,74 @@ def ExpandMathPass : InterfacePass<"elutq-expand-math", "::mlir::FunctionOpInter
   let description = [{
     `exp`, `tanh`, `erf` and `log` become MLIR's approximations in f32, on vectors and scalars alike. What has no accurate one
     (`sin` and `cos` of large arguments) is left for `convert-math-to-libm`.
+
+    Requires: nothing. Ensures: none of these four remains in f32. Next: `convert-math-to-llvm`, `convert-math-to-libm`.
+
+    ```mlir
+    %y = math.exp %x : vector<16xf32>
+    // becomes
+    %n = math.floor %scaled : vector<16xf32>          // exp(x) = 2^n * exp(r), exp(r) by a polynomial
+    %p = math.fma %r, %c5, %c4 : vector<16xf32>
+    ...
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+  let statistics = [Statistic<"numExpanded", "num-expanded", "Number of math functions replaced">];
+}
+
+//===----------------------------------------------------------------------===//
+// Machine code
+//===----------------------------------------------------------------------===//
+
+def HoistAllocasPass : InterfacePass<"elutq-hoist-allocas", "::mlir::FunctionOpInterface"> {
+  let summary = "Move stack buffers out of loops";
+  let description = [{
+    Every `memref.alloca` of static size moves to the first block of its function, unless a scope of its own frees it
+    (`memref.alloca_scope`, `scf.forall`, `scf.parallel`). Inside an `scf.for` it would, once lowered, take new memory in each
+    iteration and keep all of it until the function returns.
+
+    Requires: `scf.forall` has become `scf.for`. Ensures: a `memref.alloca` inside a loop has a dynamic size, which
+    `elutq-verify-llvm` refuses. Next: `convert-scf-to-cf`.
+
+    ```mlir
+    scf.for %i = %c0 to %n step %c1 {
+      %row = memref.alloca() : memref<64xf32>
+      ...
+    }
+    // becomes
+    %row = memref.alloca() : memref<64xf32>
+    scf.for %i = %c0 to %n step %c1 {
+      ...
+    }
+    ```
+  }];
+  let statistics = [Statistic<"numHoisted", "num-hoisted", "Number of stack buffers moved">];
+}
+
+def VerifyLLVMPass : Pass<"elutq-verify-llvm", "::mlir::ModuleOp"> {
+  let summary = "Check that a module is ready for code generation";
+  let description = [{
+    Changes nothing. One error names what is wrong:
+
+    - an op that is not of the `llvm` dialect, a cast between dialects included;
+    - stack memory outside the first block of a function, of a size that is not constant, or of more than `max-stack` bytes in
+      one function: it could overflow the stack of a thread;
+    - a call of `malloc`, `aligned_alloc`, `free` or `memrefCopy`: all memory is planned;
+    - a vector of more than `max-vector` bytes, which would be kept in memory, not in registers.
+
+    Requires: nothing. Ensures: only ops of the `llvm` dialect remain in the module. Next: translation to LLVM IR.
+
+    ```mlir
+    llvm.func @f(%x: f32) -> f32 {
+      %y = math.sin %x : f32   // error: 'math.sin' op remains after the lowering to the llvm dialect
+      llvm.return %y : f32
+    }
+    ```
+  }];
+  let options = [
+    Option<"maxStack", "max-stack", "int64_t", /*default=*/"262144", "Bytes of stack memory of a function (default 262144)">,
+    Option<"maxVector", "max-vector", "int64_t", /*default=*/"512", "Bytes of a vector (default 512)">];
+  let statistics = [Statistic<"numFunctions", "num-functions", "Number of functions checked">];
 }
 
 #endif // ELUTQ_TRANSFORMS_PASSES_TD

@@ -31,6 +31,7 @@ struct ConvertHLQToLLVMPass : elutq::impl::ConvertHLQToLLVMPassBase<ConvertHLQTo
           << isa;
       return signalPassFailure();
     }
+    getOperation()->walk([&](Operation *op) { numLowered += llvm::isa<LookupOp, AccumulateOp>(op); });
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

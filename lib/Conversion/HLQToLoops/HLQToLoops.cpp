@@ -348,6 +348,7 @@ struct LowerPackedGather : OpRewritePattern<PackedGatherOp> {
 
 struct ConvertHLQToLoopsPass : elutq::impl::ConvertHLQToLoopsPassBase<ConvertHLQToLoopsPass> {
   void runOnOperation() override {
+    getOperation()->walk([&](Operation *op) { numLowered += isa<BuildLutOp, LutMatmulOp, PackedGatherOp>(op); });
     RewritePatternSet patterns(&getContext());
     populateHLQToLoopsPatterns(patterns);
     walkAndApplyPatterns(getOperation(), std::move(patterns));

@@ -108,6 +108,7 @@ struct ConvertLMToLoops : elutq::impl::ConvertLMToLoopsPassBase<ConvertLMToLoops
   using ConvertLMToLoopsPassBase::ConvertLMToLoopsPassBase;
 
   void runOnOperation() override {
+    getOperation()->walk([&](Operation *op) { numLowered += isa_and_nonnull<LMDialect>(op->getDialect()); });
     RewritePatternSet patterns(&getContext());
     populateAttentionToLoopsPatterns(patterns);
     populateCopyPatterns(patterns, /*vectors=*/false);

@@ -8,10 +8,16 @@
 #include "elutq/Target/CPU/Linker.h"
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Errno.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/VersionTuple.h"
+#include "llvm/Support/raw_ostream.h"
 #include "llvm/TargetParser/Host.h"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <unistd.h>
 
 LLD_HAS_DRIVER(elf)
 
@@ -164,6 +170,49 @@ static StringRef firstError(StringRef output) {
   return output.split('\n').first;
 }
 
+namespace {
+/// Standard output goes to a file as long as this lives. lld maps the file that it writes, and a full disk would end this process
+/// by a signal; only what it writes to standard output is written as a stream, whose errors are known.
+class RedirectedOutput {
+public:
+  explicit RedirectedOutput(int descriptor) {
+    outs().flush();
+    saved = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    ::dup2(descriptor, STDOUT_FILENO);
+  }
+  ~RedirectedOutput() {
+    outs().flush();
+    if (saved >= 0)
+      ::dup2(saved, STDOUT_FILENO);
+    ::close(saved >= 0 ? saved : STDOUT_FILENO);
+  }
+
+private:
+  int saved;
+};
+} // namespace
+
+/// Runs lld with `arguments`, which name standard output, and writes that to `path`. Returns what is wrong, if anything is.
+static std::string runLinker(ArrayRef<const char *> arguments, const std::string &path) {
+  int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0777);
+  if (descriptor < 0)
+    return sys::StrError(errno);
+  std::string output;
+  raw_string_ostream os(output);
+  lld::Result result;
+  {
+    RedirectedOutput redirected(descriptor);
+    result = lld::lldMain(arguments, os, os, {{lld::Gnu, &lld::elf::link}});
+  }
+  std::error_code code = outs().error();
+  outs().clear_error();
+  if (::close(descriptor) != 0 && !code)
+    code = errnoAsErrorCode();
+  if (result.retCode != 0)
+    return firstError(output).str();
+  return code ? code.message() : "";
+}
+
 Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
   auto toolchain = findToolchain(target, options);
   if (!toolchain)
@@ -181,7 +230,7 @@ Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
     add({"-shared", "-Bsymbolic", "-soname", options.soname, toolchain->crti, toolchain->crtbegin});
   else
     add({"-pie", "-dynamic-linker", toolchain->dynamicLinker, toolchain->crt1, toolchain->crti, toolchain->crtbegin});
-  add({"-o", options.output});
+  add({"-o", "-"});
   for (const std::string &dir : toolchain->libraryDirs)
     add({"-L" + dir});
   add({"--start-group"});
@@ -202,10 +251,9 @@ Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
   std::vector<const char *> arguments;
   for (const std::string &arg : args)
     arguments.push_back(arg.c_str());
-  std::string output;
-  raw_string_ostream os(output);
-  lld::Result result = lld::lldMain(arguments, os, os, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode != 0)
-    return createStringError("cannot link '%s': %s", options.output.c_str(), firstError(output).str().c_str());
-  return Error::success();
+  std::string message = runLinker(arguments, options.output);
+  if (message.empty())
+    return Error::success();
+  sys::fs::remove(options.output);
+  return createStringError("cannot link '%s': %s", options.output.c_str(), message.c_str());
 }

@@ -11,12 +11,12 @@
 #include "Model.h"
 #include "TensorData.h"
 
+#include "elutq/Support/OutputFile.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <map>
 
@@ -57,11 +57,12 @@ private:
   Error exportInitializer(TensorProto &tensor);
   Error quantizeInitializer(const TensorProto &tensor, ArrayRef<char> data, ArrayRef<Use> uses, bool &isQuantized);
   void replaceNode(NodeProto &node, const Use &use, StringRef name, const HLQMatrix &matrix, int64_t n, int64_t k);
-  void addTensor(const Twine &name, TensorProto::DataType type, ArrayRef<int64_t> dims, ArrayRef<char> bytes);
-  void writeBytes(TensorProto &tensor, ArrayRef<char> bytes);
+  Error addTensor(const Twine &name, TensorProto::DataType type, ArrayRef<int64_t> dims, ArrayRef<char> bytes);
+  Error writeBytes(TensorProto &tensor, ArrayRef<char> bytes);
   void removeDeadTransposes();
   void addBiases();
-  Error save();
+  Error checkData(StringRef dataPath) const;
+  Error save(OutputFile &file);
 
   Model &model;
   ::onnx::GraphProto &graph;
@@ -74,7 +75,8 @@ private:
   std::vector<TensorProto> newTensors;
   /// Additions that follow a node, by its index.
   std::map<int, NodeProto> biases;
-  std::unique_ptr<raw_fd_ostream> data;
+  /// Set while tensors are written.
+  OutputFile *data = nullptr;
 };
 } // namespace
 
@@ -171,7 +173,7 @@ void HLQExporter::findUses() {
 //===----------------------------------------------------------------------===//
 
 /// Stores `bytes` behind what is in the data file, or in the tensor if they are few.
-void HLQExporter::writeBytes(TensorProto &tensor, ArrayRef<char> bytes) {
+Error HLQExporter::writeBytes(TensorProto &tensor, ArrayRef<char> bytes) {
   tensor.clear_int32_data();
   tensor.clear_float_data();
   tensor.clear_int64_data();
@@ -182,11 +184,13 @@ void HLQExporter::writeBytes(TensorProto &tensor, ArrayRef<char> bytes) {
   if (bytes.size() < kMinExternalBytes) {
     tensor.set_data_location(TensorProto::DEFAULT);
     tensor.set_raw_data(bytes.data(), bytes.size());
-    return;
+    return Error::success();
   }
-  data->write_zeros(offsetToAlignment(data->tell(), Align(kAlignment)));
-  uint64_t offset = data->tell();
-  data->write(bytes.data(), bytes.size());
+  if (Error error = data->padTo(kAlignment))
+    return error;
+  uint64_t offset = data->size();
+  if (Error error = data->write(bytes))
+    return error;
   tensor.set_data_location(TensorProto::EXTERNAL);
   for (auto [key, value] : {std::pair<const char *, std::string>("location", (sys::path::filename(outputPath) + ".data").str()),
                             {"offset", std::to_string(offset)},
@@ -195,15 +199,16 @@ void HLQExporter::writeBytes(TensorProto &tensor, ArrayRef<char> bytes) {
     entry.set_key(key);
     entry.set_value(value);
   }
+  return Error::success();
 }
 
-void HLQExporter::addTensor(const Twine &name, TensorProto::DataType type, ArrayRef<int64_t> dims, ArrayRef<char> bytes) {
+Error HLQExporter::addTensor(const Twine &name, TensorProto::DataType type, ArrayRef<int64_t> dims, ArrayRef<char> bytes) {
   TensorProto &tensor = newTensors.emplace_back();
   tensor.set_name(name.str());
   tensor.set_data_type(type);
   for (int64_t dim : dims)
     tensor.add_dims(dim);
-  writeBytes(tensor, bytes);
+  return writeBytes(tensor, bytes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -271,10 +276,13 @@ Error HLQExporter::quantizeInitializer(const TensorProto &tensor, ArrayRef<char>
          static_cast<int64_t>(result.scales.size()) == matrix.n * groups * result.bits * parameterBytes &&
          static_cast<int64_t>(result.zeros.size()) == matrix.n * groups * parameterBytes && "wrong size of HLQ data");
   auto parameterType = parameterBytes == 2 ? TensorProto::FLOAT16 : TensorProto::FLOAT;
-  addTensor(tensor.name() + ".planes", TensorProto::UINT8, {result.bits, matrix.n, groups * result.groupSize / 8},
-            result.planes);
-  addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, result.bits}, result.scales);
-  addTensor(tensor.name() + ".zeros", parameterType, {matrix.n, groups}, result.zeros);
+  if (Error error = addTensor(tensor.name() + ".planes", TensorProto::UINT8,
+                              {result.bits, matrix.n, groups * result.groupSize / 8}, result.planes))
+    return error;
+  if (Error error = addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, result.bits}, result.scales))
+    return error;
+  if (Error error = addTensor(tensor.name() + ".zeros", parameterType, {matrix.n, groups}, result.zeros))
+    return error;
   for (const Use &use : matrixUses)
     replaceNode(*graph.mutable_node(use.node), use, tensor.name(), result, matrix.n, matrix.k);
   isQuantized = true;
@@ -295,7 +303,8 @@ Error HLQExporter::exportInitializer(TensorProto &tensor) {
       return error;
   if (!isQuantized) {
     TensorProto &copy = newTensors.emplace_back(tensor);
-    writeBytes(copy, bytes->bytes);
+    if (Error error = writeBytes(copy, bytes->bytes))
+      return error;
   }
   releasePages(bytes->bytes);
   return Error::success();
@@ -326,23 +335,25 @@ void HLQExporter::addBiases() {
   graph.mutable_node()->Swap(&nodes);
 }
 
-Error HLQExporter::save() {
+Error HLQExporter::save(OutputFile &file) {
   graph.clear_initializer();
   for (TensorProto &tensor : newTensors)
     *graph.add_initializer() = std::move(tensor);
   std::string bytes;
   if (!model.proto.SerializeToString(&bytes))
     return createStringError("the model is too large for protobuf");
-  std::error_code code;
-  raw_fd_ostream out(outputPath, code, sys::fs::OF_None);
-  if (!code)
-    out << bytes;
-  out.close();
-  if (code || out.has_error()) {
-    std::string message = (code ? code : out.error()).message();
-    out.clear_error();
-    return createStringError("cannot write '" + outputPath + "': " + message);
-  }
+  return file.write(ArrayRef(bytes.data(), bytes.size()));
+}
+
+/// The weights that are read may not be replaced, either.
+Error HLQExporter::checkData(StringRef dataPath) const {
+  for (const TensorProto &tensor : graph.initializer())
+    for (const auto &entry : tensor.external_data()) {
+      SmallString<256> path = sys::path::parent_path(model.path);
+      sys::path::append(path, entry.value());
+      if (entry.key() == "location" && sys::fs::equivalent(path, dataPath))
+        return createStringError("'" + dataPath + "' holds weights of the model that is read");
+    }
   return Error::success();
 }
 
@@ -351,22 +362,26 @@ Error HLQExporter::run() {
     return error;
   findUses();
   std::string dataPath = outputPath + ".data";
-  std::error_code code;
-  data = std::make_unique<raw_fd_ostream>(dataPath, code, sys::fs::OF_None);
-  if (code)
-    return createStringError("cannot write '" + dataPath + "': " + code.message());
+  if (Error error = checkData(dataPath))
+    return error;
+  auto file = OutputFile::create(outputPath);
+  if (!file)
+    return file.takeError();
+  auto dataFile = OutputFile::create(dataPath);
+  if (!dataFile)
+    return dataFile.takeError();
+  data = &*dataFile;
   for (TensorProto &tensor : *graph.mutable_initializer())
     if (Error error = exportInitializer(tensor))
       return error;
-  data->close();
-  if (data->has_error()) {
-    std::string message = data->error().message();
-    data->clear_error();
-    return createStringError("cannot write '" + dataPath + "': " + message);
-  }
   addBiases();
   removeDeadTransposes();
-  return save();
+  if (Error error = save(*file))
+    return error;
+  // Both or none, as far as renaming allows; a model without its data would be the worse half.
+  if (Error error = dataFile->commit())
+    return error;
+  return file->commit();
 }
 
 /// Checks the model as an import does, on a copy: what is written keeps its functions and domains.

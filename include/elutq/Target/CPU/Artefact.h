@@ -8,7 +8,7 @@
 #ifndef ELUTQ_TARGET_CPU_ARTEFACT_H
 #define ELUTQ_TARGET_CPU_ARTEFACT_H
 
-#include "elutq/Target/CPU/OutputFile.h"
+#include "elutq/Support/OutputFile.h"
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>

@@ -25,6 +25,9 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
 
     The head is the product whose constant is an embedding, too, or whose node or weight name contains `lm_head`.
 
+    Requires: tensors of static shape; matrices that are no constants are left alone. Ensures: what remains in float is named
+    by `exclude`, has 0 bits by an option, or is no product or look-up of the forms above.
+
     ```mlir
     %w = arith.constant dense_resource<q_proj> : tensor<640x1024xf32>
     %y = linalg.matmul ins(%x, %w : tensor<1x640xf32>, tensor<640x1024xf32>) outs(%zero : tensor<1x1024xf32>) -> tensor<1x1024xf32>
@@ -67,7 +70,11 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
     the instruction set alone (see `elutq/Analysis/KernelCost.h`); `hlq-lower-linear` obeys them. An op that has them already keeps them.
     The layout does not depend on the number of rows of activations, so that all entry points share one copy of the weights.
 
+    Requires: weights of static shape. Ensures: every `hlq.linear` and `hlq.gather` has its attributes.
+
     ```mlir
+    %y = hlq.linear … {group_size = 128 : i64} -> …
+    // becomes
     %y = hlq.linear … {group_size = 128 : i64,
       hlq.kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>,
       hlq.layout = #hlq.layout<lane = dword, rows = 16, bits = 4, group_size = 128, params = hlq, param_type = f16>} -> …
@@ -93,6 +100,15 @@ def LowerLinearPass : Pass<"hlq-lower-linear"> {
     Ensures: no `hlq.linear` and no `hlq.gather` remains; equal tables and equal packed weights are equal ops, which the
     pass merges: q, k and v read one table, a tied embedding and head one matrix.
     Next: `hlq-pack-weights`.
+
+    ```mlir
+    %y = hlq.linear ins(%x, %p, %s, %z : tensor<1x32xf32>, tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>)
+           outs(%init : tensor<1x16xf32>) {group_size = 32 : i64, hlq.kernel = …, hlq.layout = …} -> tensor<1x16xf32>
+    // becomes
+    %lut:3 = hlq.build_lut ins(%x : tensor<1x32xf32>) outs(…) {lane = 1 : i32, table_group = 32 : i64} -> …
+    %w = hlq.pack %p, %s, %z {layout = …} : (tensor<2x16x4xi8>, tensor<16x1x2xf16>, tensor<16x1xf16>) -> tensor<1x448xi8>
+    %y = hlq.lut_matmul ins(%lut#0, %lut#1, %lut#2, %w : …) outs(%init : tensor<1x16xf32>) {layout = …, …} -> tensor<1x16xf32>
+    ```
   }];
   let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::tensor::TensorDialect"];
   let statistics = [
@@ -108,8 +124,14 @@ def PackWeightsPass : Pass<"hlq-pack-weights", "::mlir::ModuleOp"> {
     Replaces each `hlq.pack` of constants by a constant, a resource outside the heap; one that several functions need is packed
     once. Pages of planes are given back after each matrix.
 
-    Ensures: an `hlq.pack` that remains has an operand that is not constant.
+    Requires: `hlq-lower-linear` has run. Ensures: an `hlq.pack` that remains has an operand that is not constant.
     Next: tiling and bufferization.
+
+    ```mlir
+    %w = hlq.pack %planes, %scales, %zeros {layout = …} : (tensor<1x2x4xi8>, tensor<2x1x1xf16>, tensor<2x1xf16>) -> tensor<1x128xi8>
+    // becomes
+    %w = arith.constant dense_resource<q_proj.packed> : tensor<1x128xi8>
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
   let options = [

@@ -5,14 +5,15 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "elutq/Target/CPU/OutputFile.h"
-#include "TestSupport.h"
+#include "elutq/Support/OutputFile.h"
+#include "../TestSupport.h"
 
 #include <csignal>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-using namespace elutq::cpu;
+using namespace elutq;
 
 TEST(OutputFileTest, AppearsAtCommit) {
   TemporaryDirectory dir;
@@ -90,4 +91,31 @@ TEST(OutputFileTest, SizeLimitIsAnError) {
   setrlimit(RLIMIT_FSIZE, &old);
   EXPECT_EQ(message, "cannot write '" + dir.path("out") + "': File too large");
   EXPECT_EQ(dir.files(), 0);
+}
+
+TEST(OutputFileTest, LinksStay) {
+  TemporaryDirectory dir, other;
+  other.write("target", "old");
+  ASSERT_EQ(symlink(other.path("target").c_str(), dir.path("out").c_str()), 0);
+  auto file = OutputFile::create(dir.path("out"));
+  ASSERT_TRUE(static_cast<bool>(file));
+  EXPECT_EQ(other.files(), 2); // Beside the target, where renaming is possible.
+  EXPECT_FALSE(file->write({'n', 'e', 'w'}));
+  EXPECT_FALSE(file->commit());
+  EXPECT_EQ(other.read("target"), "new");
+  EXPECT_TRUE(llvm::sys::fs::is_symlink_file(dir.path("out")));
+  EXPECT_EQ(other.files(), 1);
+}
+
+TEST(OutputFileTest, StreamsAreNotReplaced) {
+  TemporaryDirectory dir;
+  ASSERT_EQ(mkfifo(dir.path("pipe").c_str(), 0600), 0);
+  EXPECT_TRUE(elutq::isStream(dir.path("pipe")));
+  EXPECT_TRUE(elutq::isStream("/dev/null"));
+  EXPECT_FALSE(elutq::isStream(dir.path("")));
+  EXPECT_FALSE(elutq::isStream(dir.path("missing")));
+  auto file = OutputFile::create(dir.path("pipe"));
+  ASSERT_FALSE(static_cast<bool>(file));
+  EXPECT_EQ(llvm::toString(file.takeError()), "cannot write '" + dir.path("pipe") + "': it is no regular file");
+  EXPECT_EQ(dir.files(), 1);
 }

@@ -1,12 +1,12 @@
-//===- TestSupport.h - Helpers of the target's tests -------------*- C++ -*-===//
+//===- TestSupport.h - Helpers of the tests of files -------------*- C++ -*-===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef ELUTQ_UNITTESTS_TARGET_TESTSUPPORT_H
-#define ELUTQ_UNITTESTS_TARGET_TESTSUPPORT_H
+#ifndef ELUTQ_UNITTESTS_TESTSUPPORT_H
+#define ELUTQ_UNITTESTS_TESTSUPPORT_H
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/FileSystem.h"
@@ -43,4 +43,4 @@ private:
   llvm::SmallString<128> root;
 };
 
-#endif // ELUTQ_UNITTESTS_TARGET_TESTSUPPORT_H
+#endif // ELUTQ_UNITTESTS_TESTSUPPORT_H

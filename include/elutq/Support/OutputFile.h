@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef ELUTQ_TARGET_CPU_OUTPUTFILE_H
-#define ELUTQ_TARGET_CPU_OUTPUTFILE_H
+#ifndef ELUTQ_SUPPORT_OUTPUTFILE_H
+#define ELUTQ_SUPPORT_OUTPUTFILE_H
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
@@ -15,10 +15,11 @@
 
 #include <string>
 
-namespace elutq::cpu {
+namespace elutq {
 
 /// Writes to a temporary file beside the destination, through a buffer of fixed size, and renames it at the end. The
-/// temporary file is removed when the object is destroyed before `commit`, and on signals that end the process.
+/// temporary file is removed when the object is destroyed before `commit`, and on signals that end the process. A link stays:
+/// what it names is replaced. A device or a pipe is refused.
 class OutputFile {
 public:
   /// `executable` sets the permission to run.
@@ -45,15 +46,19 @@ private:
   llvm::Error writeRaw(llvm::ArrayRef<char> bytes, uint64_t offset);
   llvm::Error failure(int error) const;
 
-  std::string path, temporary;
+  /// The name for messages, the file that is replaced, and the one that is written.
+  std::string path, destination, temporary;
   int descriptor = -1;
   uint64_t position = 0;
   llvm::SmallVector<char, 0> buffer;
 };
 
+/// Whether `path` is a device, a pipe or a socket: what can only be written as it comes, not replaced as a whole.
+bool isStream(llvm::StringRef path);
+
 /// A name for a temporary file beside `path` that is removed on signals; the caller removes it in all other cases.
 std::string temporaryNameFor(llvm::StringRef path);
 
-} // namespace elutq::cpu
+} // namespace elutq
 
-#endif // ELUTQ_TARGET_CPU_OUTPUTFILE_H
+#endif // ELUTQ_SUPPORT_OUTPUTFILE_H

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "elutq/Target/CPU/OutputFile.h"
+#include "elutq/Support/OutputFile.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Errno.h"
 #include "llvm/Support/FileSystem.h"
@@ -19,12 +19,25 @@
 #include <unistd.h>
 
 using namespace llvm;
-using namespace elutq::cpu;
+using namespace elutq;
 
 static constexpr size_t kBufferBytes = 1 << 20;
 
-std::string elutq::cpu::temporaryNameFor(StringRef path) {
-  std::string name = path.str() + ".tmp" + utohexstr(sys::Process::GetRandomNumber()) + utostr(::getpid());
+bool elutq::isStream(StringRef path) {
+  struct stat status;
+  return ::stat(path.str().c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+/// What `path` names, through links; `path` itself where a link leads nowhere.
+static std::string followLinks(StringRef path) {
+  SmallString<256> real;
+  if (!sys::fs::is_symlink_file(path) || sys::fs::real_path(path, real))
+    return path.str();
+  return real.str().str();
+}
+
+std::string elutq::temporaryNameFor(StringRef path) {
+  std::string name = followLinks(path) + ".tmp" + utohexstr(sys::Process::GetRandomNumber()) + utostr(::getpid());
   sys::RemoveFileOnSignal(name);
   return name;
 }
@@ -34,13 +47,14 @@ static Error fileError(StringRef path, int error) {
 }
 
 OutputFile::OutputFile(std::string path, std::string temporary, int descriptor, uint64_t position)
-    : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor), position(position) {
+    : path(path), destination(followLinks(path)), temporary(std::move(temporary)), descriptor(descriptor),
+      position(position) {
   buffer.reserve(kBufferBytes);
 }
 
 OutputFile::OutputFile(OutputFile &&other)
-    : path(std::move(other.path)), temporary(std::move(other.temporary)), descriptor(other.descriptor),
-      position(other.position), buffer(std::move(other.buffer)) {
+    : path(std::move(other.path)), destination(std::move(other.destination)), temporary(std::move(other.temporary)),
+      descriptor(other.descriptor), position(other.position), buffer(std::move(other.buffer)) {
   other.descriptor = -1;
 }
 
@@ -56,6 +70,8 @@ Expected<OutputFile> OutputFile::create(StringRef path, bool executable) {
   struct stat status;
   if (::stat(path.str().c_str(), &status) == 0 && S_ISDIR(status.st_mode))
     return fileError(path, EISDIR);
+  if (isStream(path))
+    return createStringError("cannot write '%s': it is no regular file", path.str().c_str());
   std::string temporary = temporaryNameFor(path);
   int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, executable ? 0777 : 0666);
   if (descriptor < 0) {
@@ -135,7 +151,7 @@ Error OutputFile::commit() {
   descriptor = -1;
   std::error_code renamed;
   if (closed == 0)
-    renamed = sys::fs::rename(temporary, path);
+    renamed = sys::fs::rename(temporary, destination);
   if (closed != 0 || renamed) {
     sys::fs::remove(temporary);
     sys::DontRemoveFileOnSignal(temporary);

@@ -1,0 +1,35 @@
+// RUN: elutq-opt %s -split-input-file -verify-diagnostics -elutq-outline-tasks
+
+// expected-error @+1 {{'func.func' op expected the arguments that elutq-plan-memory makes}}
+func.func @arguments(%tokens: memref<1xi64>) {
+  return
+}
+
+// -----
+
+func.func @number_from_memory(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                              %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %a = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  // expected-error @+1 {{'memref.load' op gives a number to a later task: not supported}}
+  %x = memref.load %a[%c0] : memref<4xf32>
+  scf.forall (%i) in (4) {
+    memref.store %x, %a[%i] : memref<4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @dynamic_bound(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                         %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %f = arith.constant 1.0 : f32
+  %c64 = arith.constant 64 : index
+  %a = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  // expected-error @+1 {{'scf.forall' op expected constant bounds}}
+  scf.forall (%i) in (%count) {
+    memref.store %f, %a[%i] : memref<4xf32>
+  }
+  return
+}

@@ -1,0 +1,103 @@
+// RUN: elutq-opt %s -split-input-file -elutq-outline-tasks -canonicalize -cse | FileCheck %s
+// RUN: elutq-opt %s -split-input-file -elutq-outline-tasks -duplicate-function-elimination | FileCheck %s --check-prefix=MERGED
+
+// Loops on different memory are one parallel call of all their iterations; the task runs its part of each.
+// CHECK:       memref.global "private" constant @independent_args_0 : memref<2xi64> = dense<[64, 128]>
+// CHECK-LABEL: func.func @independent(
+// CHECK:         %[[TASK:.+]] = constant @independent_task_0
+// CHECK:         call @elutq_parallel_for(%[[TASK]], %c6, %{{.+}})
+// CHECK-NOT:     scf.forall
+// CHECK-LABEL: func.func private @independent_task_0(
+// CHECK-SAME:    %[[BEGIN:[^:]+]]: index, %[[END:[^:]+]]: index,
+// CHECK:         %[[END4:.+]] = arith.minsi %[[END]], %c4
+// CHECK:         scf.for %{{.+}} = %{{.+}} to %[[END4]] step %c1
+// CHECK:         %[[BEGIN4:.+]] = arith.maxsi %[[BEGIN]], %c4
+// CHECK:         scf.for %{{.+}} = %[[BEGIN4]] to
+func.func @independent(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                       %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %c64 = arith.constant 64 : index
+  %c128 = arith.constant 128 : index
+  %f = arith.constant 1.0 : f32
+  %a = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  scf.forall (%i) in (4) {
+    memref.store %f, %a[%i] : memref<4xf32>
+  }
+  %b = memref.view %arena[%c128][] : memref<256xi8> to memref<2xf32>
+  scf.forall (%i) in (2) {
+    memref.store %f, %b[%i] : memref<2xf32>
+  }
+  return
+}
+
+// -----
+
+// A loop that reads what another writes is a call of its own, behind it.
+// CHECK-LABEL: func.func @dependent(
+// CHECK-DAG:     %[[FIRST:.+]] = constant @dependent_task_0
+// CHECK-DAG:     %[[SECOND:.+]] = constant @dependent_task_1
+// CHECK:         call @elutq_parallel_for(%[[FIRST]], %c4,
+// CHECK:         call @elutq_parallel_for(%[[SECOND]], %c2,
+func.func @dependent(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                     %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %c64 = arith.constant 64 : index
+  %c72 = arith.constant 72 : index
+  %f = arith.constant 1.0 : f32
+  %a = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  scf.forall (%i) in (4) {
+    memref.store %f, %a[%i] : memref<4xf32>
+  }
+  %b = memref.view %arena[%c72][] : memref<256xi8> to memref<2xf32>
+  scf.forall (%i) in (2) {
+    %x = memref.load %b[%i] : memref<2xf32>
+    %y = arith.addf %x, %f : f32
+    memref.store %y, %b[%i] : memref<2xf32>
+  }
+  return
+}
+
+// -----
+
+// Serial ops are a direct call; the position comes from the header, the result's address, too.
+// CHECK-LABEL: func.func @serial(
+// CHECK-SAME:    %{{.+}}: memref<1xi64>, %{{[^:]+}}: index, %[[POSITION:[^:]+]]: index, %[[ARENA:[^:]+]]: memref<64xi8>
+// CHECK:         %[[HEADER:.+]] = memref.view %[[ARENA]][%c0][] : memref<64xi8> to memref<8xi64>
+// CHECK:         %[[WORD:.+]] = arith.index_cast %[[POSITION]] : index to i64
+// CHECK:         memref.store %[[WORD]], %[[HEADER]][%c1]
+// CHECK:         call @serial_task_0(%c0, %c1,
+// CHECK-LABEL: func.func private @serial_task_0(
+// CHECK:         memref.load %{{.+}}[%c1] : memref<8xi64>
+// CHECK:         llvm.inttoptr
+func.func @serial(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<64xi8>, %weights: memref<64xi8>,
+                  %cache: memref<64xi8>, %result: memref<1xi64>) {
+  %c0 = arith.constant 0 : index
+  %p = arith.index_cast %position : index to i64
+  memref.store %p, %result[%c0] : memref<1xi64>
+  return
+}
+
+// -----
+
+// Layers differ in the offsets of their arguments only: one function is left.
+// MERGED-DAG:    memref.global "private" constant @layers_args_0 : memref<2xi64> = dense<[0, 64]>
+// MERGED-DAG:    memref.global "private" constant @layers_args_1 : memref<2xi64> = dense<64>
+// MERGED-LABEL:  func.func @layers(
+// MERGED-COUNT-2: constant @layers_task_0
+// MERGED-LABEL:  func.func private @layers_task_0(
+// MERGED-NOT:    @layers_task_1(
+func.func @layers(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<128xi8>,
+                  %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %x = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  %w0 = memref.view %weights[%c0][] : memref<128xi8> to memref<4xf32>
+  %w1 = memref.view %weights[%c64][] : memref<128xi8> to memref<4xf32>
+  scf.forall (%i) in (4) {
+    %w = memref.load %w0[%i] : memref<4xf32>
+    memref.store %w, %x[%i] : memref<4xf32>
+  }
+  scf.forall (%i) in (4) {
+    %w = memref.load %w1[%i] : memref<4xf32>
+    memref.store %w, %x[%i] : memref<4xf32>
+  }
+  return
+}

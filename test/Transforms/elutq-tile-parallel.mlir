@@ -1,0 +1,84 @@
+// RUN: elutq-opt %s -pass-pipeline="builtin.module(func.func(elutq-tile-parallel,canonicalize,cse))" | FileCheck %s
+// RUN: elutq-opt %s -pass-pipeline="builtin.module(func.func(elutq-tile-parallel{min-work=100000}))" | FileCheck %s --check-prefix=MORE
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 4, n_tile = 2>
+
+// A task is n_tile row blocks of the weights; it takes all rows of activations.
+// CHECK-LABEL: func.func @lut_matmul(
+// CHECK-SAME:    %[[T:.+]]: tensor<2x8x4x64xi8>
+// CHECK:         scf.forall (%{{.+}}) = (0) to (4) step (2)
+// CHECK:           hlq.lut_matmul ins(%[[T]], {{.*}} tensor<2x896xi8>) outs(%{{.+}} : tensor<8x32xf32>)
+func.func @lut_matmul(%t: tensor<2x8x4x64xi8>, %s: tensor<2x4x4xf32>, %u: tensor<2x4x4xf32>, %p: tensor<4x896xi8>,
+                      %init: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<2x8x4x64xi8>, tensor<2x4x4xf32>, tensor<2x4x4xf32>, tensor<4x896xi8>)
+         outs(%init : tensor<8x64xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<8x64xf32>
+  return %y : tensor<8x64xf32>
+}
+
+// Tables are built one block of rows per task.
+// CHECK-LABEL: func.func @build_lut(
+// CHECK:         scf.forall (%{{.+}}) in (2)
+// CHECK:           hlq.build_lut ins(%{{.+}} : tensor<4x4096xf32>) outs({{.*}} : tensor<1x256x4x64xi8>,
+func.func @build_lut(%x: tensor<8x4096xf32>, %t0: tensor<2x256x4x64xi8>, %s0: tensor<2x128x4xf32>, %u0: tensor<2x128x4xf32>) -> tensor<2x256x4x64xi8> {
+  %t:3 = hlq.build_lut ins(%x : tensor<8x4096xf32>)
+           outs(%t0, %s0, %u0 : tensor<2x256x4x64xi8>, tensor<2x128x4xf32>, tensor<2x128x4xf32>) {table_group = 32 : i64, lane = 1 : i32}
+           -> tensor<2x256x4x64xi8>, tensor<2x128x4xf32>, tensor<2x128x4xf32>
+  return %t#0 : tensor<2x256x4x64xi8>
+}
+
+// One block of activations is not worth a task.
+// CHECK-LABEL: func.func @build_one_block(
+// CHECK-NOT:     scf.forall
+// CHECK:         hlq.build_lut ins(%{{.+}} : tensor<4x4096xf32>)
+func.func @build_one_block(%x: tensor<4x4096xf32>, %t0: tensor<1x256x4x64xi8>, %s0: tensor<1x128x4xf32>, %u0: tensor<1x128x4xf32>) -> tensor<1x256x4x64xi8> {
+  %t:3 = hlq.build_lut ins(%x : tensor<4x4096xf32>)
+           outs(%t0, %s0, %u0 : tensor<1x256x4x64xi8>, tensor<1x128x4xf32>, tensor<1x128x4xf32>) {table_group = 32 : i64, lane = 1 : i32}
+           -> tensor<1x256x4x64xi8>, tensor<1x128x4xf32>, tensor<1x128x4xf32>
+  return %t#0 : tensor<1x256x4x64xi8>
+}
+
+// Attention: one head, and where there are many rows, an eighth of them but at least 4.
+// CHECK-LABEL: func.func @attention(
+// CHECK:         scf.forall (%{{.+}}, %{{.+}}) = (0, 0) to (8, 4) step (4, 1)
+// CHECK:           lm.attention {{.*}} outs(%{{.+}} : tensor<4x1x64xf32>)
+func.func @attention(%q: tensor<8x4x64xf32>, %k: tensor<1x544x64xf16>, %v: tensor<1x544x64xf16>, %p: index, %i: tensor<8x4x64xf32>) -> tensor<8x4x64xf32> {
+  %o = lm.attention ins(%q, %k, %v, %p : tensor<8x4x64xf32>, tensor<1x544x64xf16>, tensor<1x544x64xf16>)
+         outs(%i : tensor<8x4x64xf32>) {scale = 1.250000e-01 : f32, window = 512 : i64} -> tensor<8x4x64xf32>
+  return %o : tensor<8x4x64xf32>
+}
+
+// The columns of a product: a task reads its weights once for all rows.
+// CHECK-LABEL: func.func @product(
+// CHECK:         scf.forall (%{{.+}}) = (0) to (1024) step (64)
+// CHECK:           linalg.matmul ins({{.*}} : tensor<4x64xf32>, tensor<64x64xf32>)
+// MORE-LABEL:  func.func @product(
+// MORE:          scf.forall
+func.func @product(%x: tensor<4x64xf32>, %w: tensor<64x1024xf32>, %init: tensor<4x1024xf32>) -> tensor<4x1024xf32> {
+  %y = linalg.matmul ins(%x, %w : tensor<4x64xf32>, tensor<64x1024xf32>) outs(%init : tensor<4x1024xf32>) -> tensor<4x1024xf32>
+  return %y : tensor<4x1024xf32>
+}
+
+// The rows of other ops with enough iterations; min-work says what is enough.
+// CHECK-LABEL: func.func @rows(
+// CHECK:         scf.forall (%{{.+}}) = (0) to (64) step (4)
+// CHECK:           linalg.exp ins(%{{.+}} : tensor<4x1024xf32>)
+// MORE-LABEL:  func.func @rows(
+// MORE-NOT:      scf.forall
+func.func @rows(%x: tensor<64x1024xf32>, %e: tensor<64x1024xf32>) -> tensor<64x1024xf32> {
+  %r = linalg.exp ins(%x : tensor<64x1024xf32>) outs(%e : tensor<64x1024xf32>) -> tensor<64x1024xf32>
+  return %r : tensor<64x1024xf32>
+}
+
+// Small ops, fills and dynamic shapes stay serial.
+// CHECK-LABEL: func.func @serial(
+// CHECK-NOT:     scf.forall
+// CHECK:         return
+func.func @serial(%x: tensor<4x64xf32>, %e: tensor<4x64xf32>, %f: tensor<64x1024xf32>, %d: tensor<?x1024xf32>)
+    -> (tensor<4x64xf32>, tensor<64x1024xf32>, tensor<?x1024xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %r = linalg.exp ins(%x : tensor<4x64xf32>) outs(%e : tensor<4x64xf32>) -> tensor<4x64xf32>
+  %s = linalg.fill ins(%zero : f32) outs(%f : tensor<64x1024xf32>) -> tensor<64x1024xf32>
+  %t = linalg.exp ins(%d : tensor<?x1024xf32>) outs(%d : tensor<?x1024xf32>) -> tensor<?x1024xf32>
+  return %r, %s, %t : tensor<4x64xf32>, tensor<64x1024xf32>, tensor<?x1024xf32>
+}
