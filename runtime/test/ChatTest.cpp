@@ -47,8 +47,8 @@ TEST(Chat, clearErrors) {
   expectError("--promt x", "unknown option '--promt'; --help lists all");
   expectError("--prompt", "--prompt needs a value");
   expectError("--prompt ''", "expected a text that is not empty");
-  expectError("--prompt a -n many", "-n is 'many', but expected a number from 1");
-  expectError("--prompt a -n 0", "-n is '0'");
+  expectError("--prompt a -n many", "-n is 'many', but expected a number from 0");
+  expectError("--prompt a -n -1", "-n is '-1'");
   expectError("--prompt a -n 3x", "-n is '3x'");
   expectError("--prompt a --temp -1", "--temp is '-1', but expected a number >= 0");
   expectError("--prompt a --temp nan", "--temp is 'nan'");
@@ -84,6 +84,12 @@ TEST(Chat, generatesTheSameHoweverItIsFed) {
   EXPECT_EQ(sampled.output,
             run("--tokens 1,2,3 -n 20 --print-tokens --ignore-eos --temp=1 --seed=3 --top-k=50 --top-p=0.9 --min-p=0.01").output);
   EXPECT_NE(sampled.output, run("--tokens 1,2,3 -n 20 --print-tokens --ignore-eos --temp 1 --seed 4").output);
+}
+
+TEST(Chat, nothingToGenerate) {
+  Result result = run("--tokens 1,2,3 -n 0");
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_EQ(result.output, "\n");
 }
 
 TEST(Chat, outputIsWellFormed) {
