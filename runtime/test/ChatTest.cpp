@@ -86,6 +86,12 @@ TEST(Chat, generatesTheSameHoweverItIsFed) {
   EXPECT_NE(sampled.output, run("--tokens 1,2,3 -n 20 --print-tokens --ignore-eos --temp 1 --seed 4").output);
 }
 
+TEST(Chat, nothingToGenerate) {
+  Result result = run("--tokens 1,2,3 -n 0");
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_EQ(result.output, "\n");
+}
+
 TEST(Chat, outputIsWellFormed) {
   Result result = run("--prompt hello -n 30 --ignore-eos --temp 2 --seed 1");
   EXPECT_EQ(result.status, 0) << result.output;

@@ -96,7 +96,7 @@ def check_all(jobs):
     assert not failures, f"{len(failures)} of {len(jobs)}:\n" + "\n".join(failures[:5])
 
 
-@pytest.mark.parametrize("stage, mutate, count", [("onnx", "bytes", 120), ("vector", "fields", 120)])
+@pytest.mark.parametrize("stage, mutate, count", [("onnx", "bytes", 100), ("vector", "fields", 90)])
 def test_models(stage, mutate, count, compiler, tiny_model, tmp_path):
     model = onnx.load(tiny_model)
     for tensor in model.graph.initializer:
@@ -109,7 +109,7 @@ def test_models(stage, mutate, count, compiler, tiny_model, tmp_path):
     for i in range(count):
         mutant = mutate_bytes(data, structure, generator) if mutate == "bytes" else mutate_fields(model, generator)
         path = tmp_path / f"{i}.onnx"
-        command = [compiler, path, "-q", f"--emit={stage}", "--threads=1", "--chunk=4", "-o", "/dev/null"]
+        command = [compiler, path, "-q", f"--emit={stage}", "--threads=1", "--chunk=4", "-o", "-"]
         jobs.append((command, path, mutant, "elutq-compile: error: "))
     check_all(jobs)
 
@@ -122,13 +122,17 @@ def test_containers(compiler, tiny_model, tmp_path):
     start = int.from_bytes(data[-56:-48], "little")
     container = bytearray(data[start:])
     container[-56:-48] = bytes(8)  # The container is at the file's start now.
-    structure = [i for i in range(len(container)) if i < 8192 or i >= len(container) - 64]
+    structure = [i for i in range(len(container)) if i < 12288 or i >= len(container) - 64]
+    payload = [i for i in range(4096, 12288) if any(container[max(i - 8, 0) : i + 8])]  # Meta data and tokenizer.
     generator = random.Random(12)
     jobs = []
-    for i in range(250):
+    for i in range(300):
+        mutant = mutate_bytes(bytes(container), structure, generator)
+        if i % 2:  # Changes that leave everything in its place: without checksums, they reach the tokenizer.
+            mutant = bytearray(container)
+            for place in generator.choices(payload, k=generator.randint(1, 4)):
+                mutant[place] = generator.choice([*HOSTILE_BYTES, generator.randrange(256)])
         path = tmp_path / f"{i}.weights"
-        # With --no-verify, payloads are not compared with their checksums.
-        flags = ["--no-verify"] if i % 2 else []
-        command = [program, "--weights", path, "--tokens=2,5", "-n", "1", *flags]
-        jobs.append((command, path, mutate_bytes(bytes(container), structure, generator), "error: "))
+        command = [program, "--weights", path, "--prompt", "hello, world", "-n", "3", "--ignore-eos", *(["--no-verify"] if i % 4 else [])]
+        jobs.append((command, path, mutant, "error: "))
     check_all(jobs)
