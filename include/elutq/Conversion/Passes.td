@@ -143,7 +143,8 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
 def ConvertONNXToLMPass : Pass<"convert-onnx-to-lm"> {
   let summary = "Convert token embeddings to lm";
   let description = [{
-    A Gather of rows of a constant float matrix becomes `lm.gather`. Everything else stays.
+    A Gather of rows of a constant float matrix becomes `lm.gather`. If the model transposes the constant for it, the constant is
+    stored transposed, and its other readers transpose it back. Everything else stays.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
                            "::elutq::lm::LMDialect"];
