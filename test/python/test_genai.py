@@ -1,6 +1,7 @@
 """Graphs of onnxruntime-genai's model builder compile as they are, and compute what ONNX Runtime computes."""
 
 import re
+import shutil
 import subprocess
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_quantize_leaves_integers_alone(name, kinds, compiler, tmp_path):
             for line in report.read_text().splitlines()[1:]]
     assert {f"{bits} {group} {params}" for _, bits, group, params in rows} == kinds
     assert {node for node, _, _, params in rows if params == "hlq f16"} <= {"/model/embed_tokens/Gather"}
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_quantized_model_as_onnx(name, compiler, tmp_path):
+    """It compiles to the same bits as the float model does with the same quantization, and ONNX Runtime runs it."""
+    model, quantization = write_model(name, tmp_path / "model"), "hlq:bits=4,group=32"
+    quantized = shutil.copytree(model, tmp_path / "quantized", ignore=shutil.ignore_patterns("model.onnx*"))
+    elutq.compile(model / "model.onnx", quantized / "model.onnx", emit="hlq-onnx", quantize=quantization)
+    operators = {node.op_type for node in onnx.load(quantized / "model.onnx", load_external_data=False).graph.node}
+    assert {"HLQMatMul", "HLQGather"} <= operators and not {"MatMul", "Transpose"} & operators
+    direct = logits(compile_library(compiler, model, tmp_path / "direct", quantize=quantization))[0]
+    np.testing.assert_array_equal(logits(compile_library(compiler, quantized, tmp_path / "twostep"))[0], direct)
+    expected = reference(quantized)
+    assert np.all(np.abs(direct - expected).max(axis=1) <= 0.04 * np.ptp(expected, axis=1))
 
 
 def test_files_beside_the_model(compiler, tmp_path):
