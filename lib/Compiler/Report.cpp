@@ -47,8 +47,10 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
     row.bits = planesType.getDimSize(0);
     row.groupSize = groupSize;
     int64_t groups = cast<ShapedType>(scales.getType()).getDimSize(1);
-    if (layout)
+    if (layout) {
+      llvm::raw_string_ostream(row.params) << hlq::stringifyParams(layout.getParams()) << ' ' << layout.getParamType();
       row.bytes = (row.n + layout.getRows() - 1) / layout.getRows() * layout.getRowBlockBytes(groups);
+    }
     rows.push_back(std::move(row));
   };
   module.walk([&](Operation *op) {
@@ -76,13 +78,13 @@ void elutq::printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os) {
     width = std::max(width, row.node.size());
   auto name = [&](StringRef text) -> llvm::raw_ostream & { return os << llvm::left_justify(text, width + 2); };
   os << llvm::left_justify("entry", 9);
-  name("node") << "       N        K  bits  group  kernel                       bytes\n";
+  name("node") << "       N        K  bits  group  params         kernel                       bytes\n";
   for (const ReportRow &row : rows) {
     os << llvm::left_justify(row.entry, 9);
     name(row.node) << llvm::format("%8lld %8lld %5lld %6lld  ", static_cast<long long>(row.n),
                                    static_cast<long long>(row.k), static_cast<long long>(row.bits),
                                    static_cast<long long>(row.groupSize))
-                   << llvm::left_justify(row.kernel, 22)
+                   << llvm::left_justify(row.params, 15) << llvm::left_justify(row.kernel, 22)
                    << llvm::format("%12lld\n", static_cast<long long>(row.bytes));
   }
 }

@@ -32,10 +32,17 @@ CONFIGS = {
     "gemma3-nested": {**BASE, "model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh",
                       "tie_word_embeddings": True, "sliding_window": 4, "query_pre_attn_scalar": 7,
                       "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+                      # transformers does not read the latter.
                       "final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.5, "rope_parameters": {
                           "full_attention": {"rope_type": "default", "rope_theta": 9000.0},
                           "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}},
 }
+TOKENS = [3, 60, 0, 17, 17, 5, 44, 9, 30, 31, 2]
+
+# What transformers computes for TOKENS with random_weights of a seed; tools/transformers_logits.py makes the file.
+LOGITS = Path(__file__).parent / "Inputs" / "transformers_logits.npz"
+TRANSFORMERS_CONFIGS = ("llama3", "mistral", "qwen2", "qwen3", "gemma3-nested")
+TRANSFORMERS_SEED = 5
 
 
 def tensor_shapes(config: dict) -> dict[str, tuple[int, ...]]:
@@ -162,15 +169,12 @@ class Reference:
                 for head in range(states.shape[1]):
                     states[position, head] = self.rotate(states[position, head], position, i)
         scale = 1 / math.sqrt(c["query_pre_attn_scalar"] if self.gemma else dim)
-        cap = c.get("attn_logit_softcapping")
         out = np.zeros((length, heads, dim))
         for position in range(length):
             first = max(0, position - c["sliding_window"] + 1) if self.slides(i) else 0
             for head in range(heads):
                 group = head // (heads // groups)
                 scores = np.array([q[position, head] @ k[j, group] * scale for j in range(first, position + 1)])
-                if cap:
-                    scores = np.tanh(scores / cap) * cap
                 p = np.exp(scores - scores.max())
                 out[position, head] = (p / p.sum()) @ v[first:position + 1, group]
         return self.linear(out.reshape(length, -1), f"{base}o_proj")

@@ -19,6 +19,8 @@ namespace elutq {
 /// One product or gather of an entry point after `hlq-select-kernel`.
 struct ReportRow {
   std::string entry, node, kernel;
+  /// What a group stores besides its bits, as in `#hlq.layout`: `hlq f16`, `uniform f32`, `symmetric f32`.
+  std::string params;
   int64_t n = 0, k = 0, bits = 0, groupSize = 0;
   /// Of the packed weights.
   int64_t bytes = 0;

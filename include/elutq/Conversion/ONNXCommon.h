@@ -18,6 +18,7 @@
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/FunctionExtras.h"
+#include "llvm/Support/Error.h"
 #include <optional>
 
 namespace elutq::normalize {
@@ -40,6 +41,14 @@ std::optional<double> getConstantNumber(mlir::Value value);
 
 /// The raw bytes of a constant that is not a splat.
 std::optional<llvm::ArrayRef<char>> getConstantBytes(mlir::Value value);
+
+/// A constant whose bytes `write` computes from those of the constant `source`. Where `source` is a resource, so is the result: all
+/// that ask for the same `suffix`, in both entry points of a model, share it.
+llvm::Expected<mlir::Value> deriveConstant(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value source, const llvm::Twine &suffix,
+                                           mlir::RankedTensorType type, llvm::function_ref<void(char *)> write);
+
+/// The constant matrix that an onnx.Transpose swaps the dimensions of to get `value`, or null.
+mlir::Value getTransposedMatrix(mlir::Value value);
 
 /// The name of the ONNX node or initializer that a location carries, or an empty string.
 llvm::StringRef getNodeName(mlir::Location loc);

@@ -190,7 +190,8 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
 def ConvertONNXToLMPass : Pass<"convert-onnx-to-lm"> {
   let summary = "Convert token embeddings to lm";
   let description = [{
-    A Gather of rows of a constant float matrix becomes `lm.gather`. Everything else stays.
+    A Gather of rows of a constant float matrix becomes `lm.gather`. If the model transposes the constant for it, the constant is
+    stored transposed, and its other readers transpose it back. Everything else stays.
 
     Requires: tensors of static shape; a look-up of unknown shape stays. Ensures: nothing more. Next: `convert-onnx-to-hlq`.
 

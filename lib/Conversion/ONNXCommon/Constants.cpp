@@ -6,10 +6,15 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "elutq/Support/ReleasePages.h"
+#include "elutq/Support/SpillBuffer.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstring>
+#include <vector>
 
 using namespace mlir;
 
@@ -97,6 +102,43 @@ std::optional<double> getConstantNumber(Value value) {
       return number;
     }
   return std::nullopt;
+}
+
+llvm::Expected<Value> deriveConstant(OpBuilder &builder, Location loc, Value source, const Twine &suffix, RankedTensorType type,
+                                     function_ref<void(char *)> write) {
+  size_t size = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(getConstant(source));
+  if (!resource) {
+    std::vector<char> data(size);
+    write(data.data());
+    return Value(arith::ConstantOp::create(builder, loc, type, DenseElementsAttr::getFromRawBuffer(type, data)));
+  }
+  std::string key = (resource.getRawHandle().getKey() + suffix).str();
+  llvm::Error error = llvm::Error::success();
+  auto *dialect = builder.getContext()->getLoadedDialect<onnx::ONNXDialect>();
+  DenseResourceElementsHandle handle = dialect->getOrCreateBlob(key, key, [&]() -> AsmResourceBlob {
+    llvm::Expected<SpillBuffer> buffer = SpillBuffer::create(size);
+    if (!buffer) {
+      error = llvm::joinErrors(std::move(error), buffer.takeError());
+      return AsmResourceBlob();
+    }
+    write(buffer->getData().data());
+    releasePages(buffer->getData());
+    return std::move(*buffer).takeBlob();
+  });
+  if (error)
+    return std::move(error);
+  return Value(arith::ConstantOp::create(builder, loc, type, DenseResourceElementsAttr::get(type, handle)));
+}
+
+Value getTransposedMatrix(Value value) {
+  auto transposeOp = value.getDefiningOp<onnx::TransposeOp>();
+  if (!transposeOp || !getConstant(transposeOp.getData()))
+    return nullptr;
+  std::optional<ArrayRef<int64_t>> perm = transposeOp.getPerm();
+  auto type = getStaticType(transposeOp.getData());
+  bool swaps = type && type.getRank() == 2 && (!perm || *perm == ArrayRef<int64_t>{1, 0});
+  return swaps ? transposeOp.getData() : Value();
 }
 
 StringRef getNodeName(Location loc) {

@@ -55,8 +55,8 @@ LogicalResult rewriteLinear(IRRewriter &rewriter, Operation *op, Value input, Va
   return success();
 }
 
-LogicalResult rewriteGather(IRRewriter &rewriter, Operation *op, Value indices, const PlaneOperands &weights, int64_t k) {
-  Location loc = op->getLoc();
+/// Replaces `op`: the gather, or what cuts its result.
+LogicalResult rewriteGather(IRRewriter &rewriter, Location loc, Operation *op, Value indices, const PlaneOperands &weights, int64_t k) {
   auto indexType = getStaticType(indices), type = getStaticType(op->getResult(0));
   if (!indexType || !type || !type.getElementType().isF32() || type.getNumElements() != indexType.getNumElements() * k)
     return refuse(op, "expected static shapes and an f32 result of K (" + Twine(k) + ") columns");
@@ -100,6 +100,29 @@ LogicalResult convert(IRRewriter &rewriter, onnx::ContribMatMulNBitsOp op) {
   return rewriteLinear(rewriter, op, op.getA(), op.getBias(), *weights, k, n);
 }
 
+/// What a chain of Reshapes reads: they change no byte of a constant.
+Value lookThroughReshapes(Value value) {
+  while (auto reshapeOp = value.getDefiningOp<onnx::ReshapeOp>())
+    value = reshapeOp.getData();
+  return value;
+}
+
+/// The Slice that is the only reader of an embedding and keeps its first columns, if there is one. The model builder's embeddings are
+/// as wide as whole blocks.
+onnx::SliceOp getColumnSlice(onnx::ContribGatherBlockQuantizedOp op) {
+  if (!op->hasOneUse())
+    return nullptr;
+  auto slice = dyn_cast<onnx::SliceOp>(*op->user_begin());
+  auto from = getStaticType(op.getOutput());
+  auto to = slice ? getStaticType(slice.getOutput()) : RankedTensorType();
+  if (!to || !from || slice.getData() != op.getOutput() || from.getShape().drop_back() != to.getShape().drop_back())
+    return nullptr;
+  auto isOne = [](Value value, int64_t number) { return getConstantInts(value) == SmallVector<int64_t>{number}; };
+  bool isLast = !isAbsent(slice.getAxes()) && (isOne(slice.getAxes(), -1) || isOne(slice.getAxes(), from.getRank() - 1));
+  bool isDense = isAbsent(slice.getSteps()) || isOne(slice.getSteps(), 1);
+  return isLast && isDense && isOne(slice.getStarts(), 0) ? slice : nullptr;
+}
+
 LogicalResult convert(IRRewriter &rewriter, onnx::ContribGatherBlockQuantizedOp op) {
   auto reason = [&](const Twine &text) { return refuse(op, text); };
   auto data = getStaticType(op.getData()), scales = getStaticType(op.getScales());
@@ -111,11 +134,21 @@ LogicalResult convert(IRRewriter &rewriter, onnx::ContribGatherBlockQuantizedOp 
   if (bits < 1 || bits > 8 || block < 1)
     return reason("expected bits of 1 to 8 and a positive block_size");
   int64_t columns = data.getDimSize(1) * 8 / bits;
-  UniformMatrix matrix{data.getDimSize(0), columns, bits, block, data.getDimSize(1), op.getData(), op.getScales(), op.getZeroPoints()};
+  Operation *replaced = op;
+  onnx::SliceOp columnSlice = getColumnSlice(op);
+  if (int64_t kept = columnSlice ? getStaticType(columnSlice.getOutput()).getShape().back() : 0; kept > (columns - 1) / block * block) {
+    columns = kept;
+    replaced = columnSlice;
+  }
+  UniformMatrix matrix{data.getDimSize(0), columns, bits, block, data.getDimSize(1), lookThroughReshapes(op.getData()),
+                       lookThroughReshapes(op.getScales()),
+                       isAbsent(op.getZeroPoints()) ? op.getZeroPoints() : lookThroughReshapes(op.getZeroPoints())};
   FailureOr<PlaneOperands> weights = buildPlanes(rewriter, op.getLoc(), matrix, reason);
-  if (failed(weights))
+  if (failed(weights) || failed(rewriteGather(rewriter, op.getLoc(), replaced, op.getIndices(), *weights, columns)))
     return failure();
-  return rewriteGather(rewriter, op, op.getIndices(), *weights, columns);
+  if (replaced != op)
+    rewriter.eraseOp(op);
+  return success();
 }
 
 /// The operands of an operator of this project's own domain: planes already, unsigned in ONNX.
@@ -155,7 +188,7 @@ LogicalResult convert(IRRewriter &rewriter, onnx::ElutqHLQMatMulOp op) {
 
 LogicalResult convert(IRRewriter &rewriter, onnx::ElutqHLQGatherOp op) {
   FailureOr<PlaneOperands> weights = getPlanes(rewriter, op);
-  return failed(weights) ? failure() : rewriteGather(rewriter, op, op.getIndices(), *weights, op.getK());
+  return failed(weights) ? failure() : rewriteGather(rewriter, op.getLoc(), op, op.getIndices(), *weights, op.getK());
 }
 
 struct ConvertONNXToHLQPass : elutq::impl::ConvertONNXToHLQPassBase<ConvertONNXToHLQPass> {

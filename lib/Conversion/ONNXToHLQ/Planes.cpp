@@ -31,34 +31,6 @@ bool isGroupSize(int64_t groupSize, int64_t columns) {
   }
 }
 
-/// A constant whose bytes `write` computes. Where `source` is a resource, both entry points of a model share the result.
-static FailureOr<Value> makeConstant(OpBuilder &builder, Location loc, Value source, StringRef suffix, RankedTensorType type,
-                                     EmitReason refuse, function_ref<void(char *)> write) {
-  size_t size = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-  std::string key;
-  if (auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(getConstant(source)))
-    key = (resource.getRawHandle().getKey() + suffix).str();
-  if (key.empty()) {
-    std::vector<char> data(size);
-    write(data.data());
-    return Value(arith::ConstantOp::create(builder, loc, type, DenseElementsAttr::getFromRawBuffer(type, data)));
-  }
-  std::string error;
-  auto *dialect = builder.getContext()->getLoadedDialect<onnx::ONNXDialect>();
-  DenseResourceElementsHandle handle = dialect->getOrCreateBlob(key, key, [&]() -> AsmResourceBlob {
-    llvm::Expected<SpillBuffer> buffer = SpillBuffer::create(size);
-    if (!buffer) {
-      error = llvm::toString(buffer.takeError());
-      return AsmResourceBlob();
-    }
-    write(buffer->getData().data());
-    return std::move(*buffer).takeBlob();
-  });
-  if (!error.empty())
-    return refuse("no memory for its planes: " + Twine(error));
-  return Value(arith::ConstantOp::create(builder, loc, type, DenseResourceElementsAttr::get(type, handle)));
-}
-
 /// Element `index` of f32, f16 or bf16 data.
 static float readFloat(const char *data, Type type, int64_t index) {
   if (type.isF32()) {
@@ -145,9 +117,16 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
   result.groupSize = builder.getI64IntegerAttr(matrix.groupSize);
   SmallVector<char> codeStorage, scaleStorage;
   ArrayRef<char> codeBytes = expandSplat(*codes, codeStorage), scaleBytes = expandSplat(*scales, scaleStorage);
-  FailureOr<Value> planes = makeConstant(builder, loc, matrix.codes, ".planes",
-                                         RankedTensorType::get({matrix.bits, matrix.rows, groups * matrix.groupSize / 8}, builder.getI8Type()),
-                                         refuse, [&](char *to) { writePlanes(matrix, codeBytes, to); });
+  auto derive = [&](Value source, const Twine &suffix, RankedTensorType type, function_ref<void(char *)> write) -> FailureOr<Value> {
+    llvm::Expected<Value> constant = deriveConstant(builder, loc, source, suffix, type, write);
+    if (!constant)
+      return refuse("no memory for its planes: " + Twine(llvm::toString(constant.takeError())));
+    return *constant;
+  };
+  // The columns are part of the name: a product and an embedding that share codes may differ in what they count as padding.
+  auto planesType = RankedTensorType::get({matrix.bits, matrix.rows, groups * matrix.groupSize / 8}, builder.getI8Type());
+  FailureOr<Value> planes = derive(matrix.codes, ".planes" + Twine(matrix.columns), planesType,
+                                   [&](char *to) { writePlanes(matrix, codeBytes, to); });
   if (failed(planes))
     return failure();
   releasePages(codes->bytes);
@@ -158,7 +137,7 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
   if (element.isF32()) {
     result.scales = reshape(builder, loc, matrix.scales, scaleType.getShape());
   } else {
-    FailureOr<Value> widened = makeConstant(builder, loc, matrix.scales, ".f32", scaleType, refuse, [&](char *to) {
+    FailureOr<Value> widened = derive(matrix.scales, ".f32", scaleType, [&](char *to) {
       for (int64_t i = 0; i < scaleType.getNumElements(); ++i) {
         float number = readFloat(scaleBytes.data(), element, i);
         std::memcpy(to + 4 * i, &number, 4);
@@ -183,7 +162,7 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
     result.zeroPoint = builder.getI64IntegerAttr(static_cast<int64_t>(first));
     return result;
   }
-  FailureOr<Value> zeros = makeConstant(builder, loc, matrix.zeroPoints, ".zeros", zeroType, refuse, [&](char *to) {
+  FailureOr<Value> zeros = derive(matrix.zeroPoints, ".zeros", zeroType, [&](char *to) {
     for (int64_t i = 0; i < zeroType.getNumElements(); ++i) {
       float zero = -(*zeroPoints)[i] * readFloat(scaleBytes.data(), element, i);
       std::memcpy(to + 4 * i, &zero, 4);

@@ -48,7 +48,8 @@ bool selectsRows(Value value) {
       return true;
     if (auto gather = dyn_cast<onnx::GatherOp>(user); gather && use.getOperandNumber() == 1) {
       auto type = dyn_cast<RankedTensorType>(gather.getData().getType());
-      if (type && type.getRank() == 2 && isa<FloatType>(type.getElementType()) && getConstant(gather.getData()))
+      if (type && type.getRank() == 2 && isa<FloatType>(type.getElementType()) &&
+          (getConstant(gather.getData()) || getTransposedMatrix(gather.getData())))
         return true;
     }
     if (isa<onnx::ContribGatherBlockQuantizedOp>(user) && use.getOperandNumber() == 1)

@@ -145,8 +145,7 @@ void HLQExporter::findUses() {
       std::optional<Use> use = getUse(index, input);
       if (use && through != transposed.end())
         use->isRowMajor = !use->isRowMajor;
-      // A transposed table that is gathered from has columns for rows, which no HLQ operator takes.
-      if (use && !(use->isGather && !use->isRowMajor))
+      if (use)
         uses[matrix].push_back(*use);
       else
         matrices.erase(matrix);

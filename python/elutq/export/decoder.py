@@ -145,12 +145,11 @@ class DecoderBuilder:
             if kind != "v":
                 x = graph.node("RotaryEmbedding", [x, cos, sin], f"{path}/{kind}/RotaryEmbedding")
             states[kind] = x
-        attributes = {"softcap": spec.attention_softcap} if spec.attention_softcap else {}
         context = graph.node(
             "Attention", [states["q"], states["k"], states["v"], self._mask(spec.layer_windows[i]),
                           f"past_key_values.{i}.key", f"past_key_values.{i}.value"],
             f"{path}/Attention", [f"{path}/Attention_output_0", f"present.{i}.key", f"present.{i}.value"],
-            is_causal=0, scale=spec.attention_scale, **attributes)
+            is_causal=0, scale=spec.attention_scale)
         context = graph.node("Transpose", [context], f"{path}/Transpose", perm=[0, 2, 1, 3])
         width = spec.num_heads * spec.head_dim
         context = graph.node("Reshape", [context, graph.constant("shape_context", [0, 0, width])], f"{path}/Reshape")

@@ -45,7 +45,6 @@ class DecoderSpec:
     sandwich_norms: bool = False  # norms after attention and feed-forward, too
     norm_offset: float = 0.0  # added to every norm weight of the checkpoint
     embedding_scale: float = 1.0
-    attention_softcap: float = 0.0
     logit_softcap: float = 0.0
 
 

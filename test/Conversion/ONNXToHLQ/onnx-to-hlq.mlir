@@ -57,6 +57,27 @@ func.func @gather(%ids: tensor<1x3xi64>) -> tensor<1x3x16xf32> {
   return %y : tensor<1x3x16xf32>
 }
 
+// An embedding that shares the codes of the output head: reshaped, as wide as whole blocks, and cut to its columns.
+// CHECK-LABEL: func.func @gather_cut(
+// CHECK:         %[[P:.*]] = arith.constant dense<{{.*}}[-1, -1, -1, 0]]]>
+// CHECK:         hlq.gather ins({{.*}}, %[[P]], {{.*}} : tensor<3xi64>, tensor<4x2x4xi8>, tensor<2x2x1xf32>) outs({{.*}} : tensor<3x24xf32>)
+// CHECK-NOT:     onnx.Slice
+func.func @gather_cut(%ids: tensor<1x3xi64>) -> tensor<1x3x24xf32> {
+  %none = onnx.None
+  %b = arith.constant dense<255> : tensor<2x2x8xui8>
+  %shape = arith.constant dense<[2, 16]> : tensor<2xi64>
+  %flat = onnx.Reshape %b, %shape : (tensor<2x2x8xui8>, tensor<2xi64>) -> tensor<2x16xui8>
+  %s = arith.constant dense<0.5> : tensor<2x2xf32>
+  %y = onnx.contrib.GatherBlockQuantized %flat, %ids, %s, %none {bits = 4 : i64, block_size = 16 : i64}
+    : (tensor<2x16xui8>, tensor<1x3xi64>, tensor<2x2xf32>, none) -> tensor<1x3x32xf32>
+  %start = arith.constant dense<0> : tensor<1xi64>
+  %end = arith.constant dense<24> : tensor<1xi64>
+  %axis = arith.constant dense<-1> : tensor<1xi64>
+  %z = onnx.Slice %y, %start, %end, %axis, %none
+    : (tensor<1x3x32xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, none) -> tensor<1x3x24xf32>
+  return %z : tensor<1x3x24xf32>
+}
+
 // This project's own operator holds planes already.
 // CHECK-LABEL: func.func @own(
 // CHECK:         hlq.linear ins({{.*}} : tensor<3x16xf32>, tensor<3x2x2xi8>, tensor<2x1x3xf16>, tensor<2x1xf16>) {{.*}} {group_size = 16 : i64}

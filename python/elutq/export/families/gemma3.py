@@ -1,5 +1,6 @@
 """Gemma 3 (text): norms before and after each block, normed q and k, scaled embeddings, and sliding layers with their own
-rotary base between the global ones."""
+rotary base between the global ones. Unlike Gemma 2, it does not cap the logits of attention: its reference implementation does not read
+attn_logit_softcapping, which configurations may carry."""
 
 from __future__ import annotations
 
@@ -32,7 +33,6 @@ def spec(config: Config) -> DecoderSpec:
         attention_scale=config.number("query_pre_attn_scalar") ** -0.5,
         qkv_bias=bias, output_bias=bias, qk_norm=True, sandwich_norms=True, norm_offset=1.0,
         embedding_scale=config.integer("hidden_size") ** 0.5,
-        attention_softcap=config.number("attn_logit_softcapping", 0.0),
         logit_softcap=config.number("final_logit_softcapping", 0.0))
 
 
@@ -47,10 +47,8 @@ def gguf_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
         result["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern]
     else:
         result["sliding_window_pattern"] = pattern
-    for key, name in (("final_logit_softcapping", "final_logit_softcapping"),
-                      ("attn_logit_softcapping", "attn_logit_softcapping")):
-        if f"gemma3.{key}" in metadata:
-            result[name] = metadata[f"gemma3.{key}"]
+    if "gemma3.final_logit_softcapping" in metadata:
+        result["final_logit_softcapping"] = metadata["gemma3.final_logit_softcapping"]
     return result
 
 
