@@ -187,9 +187,16 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
 
 Error Compilation::importAndNormalize() {
   progress.start("import", options.input);
-  auto imported = importONNX(options.input, &context);
+  std::vector<std::string> dataFiles;
+  ImportOptions importOptions;
+  importOptions.externalFiles = &dataFiles;
+  auto imported = importONNX(options.input, &context, importOptions);
   if (!imported)
     return imported.takeError();
+  for (const std::string &output : outputFiles(options))
+    for (const std::string &file : dataFiles)
+      if (sys::fs::equivalent(file, output))
+        return createStringError("'%s' holds weights of the model that is read", output.c_str());
   module = std::move(*imported);
   if (options.emit == EmitKind::ONNX)
     return printIR(*module);
@@ -381,7 +388,9 @@ Error Compilation::run() {
     if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
       return toolchain.takeError();
   }
-  for (const std::string &output : {options.output, options.report.value_or("")})
+  std::vector<std::string> outputs = outputFiles(options);
+  outputs.push_back(options.report.value_or(""));
+  for (const std::string &output : outputs)
     if (!output.empty() && sys::fs::equivalent(options.input, output))
       return createStringError("'%s' is the model that is read", output.c_str());
   if (options.output != "-" && !options.output.empty() && !(isText(options.emit) && isStream(options.output))) {

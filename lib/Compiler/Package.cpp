@@ -35,6 +35,21 @@ std::string elutq::modelName(const CompileOptions &options) {
   return name.empty() ? "model" : name.str();
 }
 
+/// `name` in the folder of `output`.
+static std::string beside(StringRef output, const Twine &name) {
+  SmallString<256> path(sys::path::parent_path(output));
+  sys::path::append(path, name);
+  return path.str().str();
+}
+
+std::vector<std::string> elutq::outputFiles(const CompileOptions &options) {
+  if (options.emit != EmitKind::Library)
+    return {options.output};
+  std::string name = modelName(options);
+  return {beside(options.output, "lib" + name + ".so"), beside(options.output, name + ".weights"),
+          beside(options.output, name + ".h")};
+}
+
 Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cpu::TargetInfo &target,
                                          StringRef compilerPath) {
   std::vector<std::string> dirs;
@@ -140,25 +155,19 @@ static std::string libraryHeader(const Package &package) {
 }
 
 Error elutq::writeLibrary(const Package &package, StringRef output) {
-  SmallString<256> base(sys::path::parent_path(output));
-  auto beside = [&](const Twine &name) {
-    SmallString<256> path(base);
-    sys::path::append(path, name);
-    return path.str().str();
-  };
-  std::string library = beside("lib" + package.name + ".so");
+  std::string library = beside(output, "lib" + package.name + ".so");
   ScratchFile linked(temporaryNameFor(library));
   cpu::LinkOptions link = linkOptions(EmitKind::Library, package.runtimeDir);
   link.soname = "lib" + package.name + ".so";
   if (Error error = linkCode(package, linked.path, library, link))
     return error;
 
-  auto weights = OutputFile::create(beside(package.name + ".weights"));
+  auto weights = OutputFile::create(beside(output, package.name + ".weights"));
   if (!weights)
     return weights.takeError();
   if (Error error = cpu::writeContainer(*weights, package.sections, package.buildId))
     return error;
-  auto header = OutputFile::create(beside(package.name + ".h"));
+  auto header = OutputFile::create(beside(output, package.name + ".h"));
   if (!header)
     return header.takeError();
   std::string text = libraryHeader(package);

@@ -30,6 +30,9 @@ struct Package {
 /// Name of a model: of `options.name`, the output's or the input's.
 std::string modelName(const CompileOptions &options);
 
+/// The files that a compilation writes.
+std::vector<std::string> outputFiles(const CompileOptions &options);
+
 /// Where the runtime's archives for `target` are, or an error that says where they were searched.
 llvm::Expected<std::string> findRuntime(const CompileOptions &options, const cpu::TargetInfo &target,
                                         llvm::StringRef compilerPath);

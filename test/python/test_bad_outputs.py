@@ -112,21 +112,29 @@ def test_the_model_itself(kind, compiler, tiny_model, folder):
     shutil.copy(tiny_model, folder / "model.onnx")
     (folder / "link").symlink_to("model.onnx")
     for name in ("model.onnx", "link"):
+        if kind == "lib":
+            (folder / "libx.so").symlink_to("model.onnx")
+            name = "libx.so"
         compile_fails([compiler, folder / "model.onnx", "-q", f"--emit={kind}", "-o", folder / name], [f"{name}' is the model that is read"])
+        (folder / "libx.so").unlink(missing_ok=True)
     compile_fails([compiler, folder / "model.onnx", "-q", "--emit=asm", "-o", folder / "x", f"--report={folder}/model.onnx"],
                   ["is the model that is read"])
     assert (folder / "model.onnx").read_bytes() == tiny_model.read_bytes() and len(os.listdir(folder)) == 2
 
 
-def test_weights_of_the_model(compiler, tiny_model, folder):
-    """The data file of a quantized model may not be that of the float one."""
+@pytest.mark.parametrize("kind, data, output", [
+    ("hlq-onnx", "out.onnx.data", "out.onnx"), ("hlq-onnx", "out.onnx", "out.onnx"), ("lib", "out.weights", "libout.so"), ("exe", "out", "out"),
+    ("obj", "out", "link")])
+def test_weights_of_the_model(kind, data, output, compiler, tiny_model, folder):
+    """The files with the model's external data are as safe as the model."""
     import onnx
 
-    onnx.save(onnx.load(tiny_model), folder / "model.onnx", save_as_external_data=True, location="out.onnx.data", size_threshold=0)
-    before = (folder / "out.onnx.data").read_bytes()
-    compile_fails([compiler, folder / "model.onnx", "-q", "--emit=hlq-onnx", "-o", folder / "out.onnx"],
-                  ["out.onnx.data' holds weights of the model that is read"])
-    assert (folder / "out.onnx.data").read_bytes() == before and len(os.listdir(folder)) == 2
+    onnx.save(onnx.load(tiny_model), folder / "model.onnx", save_as_external_data=True, location=data, size_threshold=0)
+    (folder / "link").symlink_to(data)
+    before = (folder / data).read_bytes()
+    compile_fails([compiler, folder / "model.onnx", "-q", f"--emit={kind}", "-o", folder / output],
+                  ["holds weights of the model that is read"])
+    assert (folder / data).read_bytes() == before and len(os.listdir(folder)) == 3
 
 
 def test_pipes_and_devices(compiler, tiny_model, folder):

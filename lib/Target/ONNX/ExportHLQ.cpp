@@ -61,7 +61,6 @@ private:
   Error writeBytes(TensorProto &tensor, ArrayRef<char> bytes);
   void removeDeadTransposes();
   void addBiases();
-  Error checkData(StringRef dataPath) const;
   Error save(OutputFile &file);
 
   Model &model;
@@ -344,25 +343,14 @@ Error HLQExporter::save(OutputFile &file) {
   return file.write(ArrayRef(bytes.data(), bytes.size()));
 }
 
-/// The weights that are read may not be replaced, either.
-Error HLQExporter::checkData(StringRef dataPath) const {
-  for (const TensorProto &tensor : graph.initializer())
-    for (const auto &entry : tensor.external_data()) {
-      SmallString<256> path = sys::path::parent_path(model.path);
-      sys::path::append(path, entry.value());
-      if (entry.key() == "location" && sys::fs::equivalent(path, dataPath))
-        return createStringError("'" + dataPath + "' holds weights of the model that is read");
-    }
-  return Error::success();
-}
-
 Error HLQExporter::run() {
   if (Error error = addHLQFunctions(model.proto, model.getOpset()))
     return error;
   findUses();
   std::string dataPath = outputPath + ".data";
-  if (Error error = checkData(dataPath))
-    return error;
+  for (const std::string &file : getExternalFiles(model))
+    if (sys::fs::equivalent(file, dataPath) || sys::fs::equivalent(file, outputPath))
+      return createStringError("'" + file + "' holds weights of the model that is read");
   auto file = OutputFile::create(outputPath);
   if (!file)
     return file.takeError();

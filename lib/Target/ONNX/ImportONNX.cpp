@@ -423,6 +423,8 @@ Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context,
   auto model = readModel(path);
   if (!model)
     return model.takeError();
+  if (options.externalFiles)
+    *options.externalFiles = getExternalFiles(**model);
   if (Error error = prepareModel(**model, context, options))
     return error;
   auto module = GraphImporter(**model, context).import();

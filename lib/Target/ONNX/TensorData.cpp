@@ -13,6 +13,7 @@
 #include "llvm/Support/Path.h"
 
 #include <limits>
+#include <set>
 
 using namespace llvm;
 using namespace mlir;
@@ -86,6 +87,18 @@ Expected<RankedTensorType> getTensorType(MLIRContext *context, const TensorProto
 //===----------------------------------------------------------------------===//
 // External data
 //===----------------------------------------------------------------------===//
+
+std::vector<std::string> getExternalFiles(const Model &model) {
+  std::set<std::string> paths;
+  for (const TensorProto &tensor : model.proto.graph().initializer())
+    for (const auto &entry : tensor.external_data()) {
+      SmallString<256> path = sys::path::parent_path(model.path);
+      sys::path::append(path, entry.value());
+      if (entry.key() == "location")
+        paths.insert(path.str().str());
+    }
+  return std::vector<std::string>(paths.begin(), paths.end());
+}
 
 Expected<std::shared_ptr<const MappedFile>> TensorReader::openExternal(StringRef location, const Twine &what) {
   auto known = files.find(location);

@@ -30,6 +30,9 @@ struct TensorBytes {
   std::string source;
 };
 
+/// The paths of the files that initializers say their data are in, each once and in order.
+std::vector<std::string> getExternalFiles(const Model &model);
+
 /// Finds the bytes of tensors, in external files, too, which are mapped once each.
 class TensorReader {
 public:

@@ -13,11 +13,16 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 
+#include <string>
+#include <vector>
+
 namespace elutq {
 
 struct ImportOptions {
   /// Values for symbolic dimensions of the inputs, by name. The shapes that follow from them are inferred.
   llvm::StringMap<int64_t> dimBindings;
+  /// If set, gets the paths of the files that hold external data: they stay mapped, so nothing may be written to them.
+  std::vector<std::string> *externalFiles = nullptr;
 };
 
 /// Reads the model at `path` (protobuf, or ONNX's text syntax if the name ends in .onnxtxt) as a function `main_graph` in
