@@ -192,17 +192,30 @@ def host_flags():
 
 
 @pytest.fixture(scope="module")
-def kernels(request, tmp_path_factory):
+def compiled(tmp_path_factory):
+    """Compiles the cases of an instruction set when they are first asked for."""
+    known = {}
+
+    def get(isa):
+        if isa not in known:
+            folder = tmp_path_factory.mktemp(isa)
+            known[isa] = {lowering: compile_module(folder, isa, lowering) for lowering in ("loops", "vector")}
+        return known[isa]
+
+    yield get
+    for libraries in known.values():
+        for library in libraries.values():
+            if isinstance(library, emulator.Library):
+                library.close()
+
+
+@pytest.fixture
+def kernels(request, compiled):
     if not ISAS[request.param][3] <= host_flags():
         pytest.skip(f"this machine lacks {request.param}")
     if request.param.startswith("neon"):
         emulator.skip_unless_available()
-    folder = tmp_path_factory.mktemp(request.param)
-    libraries = {lowering: compile_module(folder, request.param, lowering) for lowering in ("loops", "vector")}
-    yield request.param, libraries
-    for library in libraries.values():
-        if isinstance(library, emulator.Library):
-            library.close()
+    return request.param, compiled(request.param)
 
 
 def call(library, name, *arrays):
