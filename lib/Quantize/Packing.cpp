@@ -13,8 +13,12 @@
 using namespace elutq::quantize;
 
 const char *PackedLayout::verify() const {
-  if (bits < 1 || bits > 4)
-    return "expected bits to be 1 to 4";
+  if ((bits < 1 || bits > 4) && bits != 8)
+    return "expected bits to be 1 to 4 or 8";
+  if (hasCodes() && lane != Lane::Dword)
+    return "expected dword lanes with 8 bits";
+  if (hasCodes() && params == Params::HLQ)
+    return "expected params to be uniform or symmetric with 8 bits";
   if (lane == Lane::Dword ? rows != 16 : rows != 16 && rows != 32 && rows != 64)
     return "expected rows to be 16 with dword lanes, or 16, 32 or 64 with byte lanes";
   if (groupSize != 16 && (groupSize <= 0 || groupSize % 32 != 0))
@@ -59,7 +63,7 @@ struct Packer {
   const uint8_t *planes;
   const uint8_t *scales;
   const uint8_t *zeros;
-  int64_t rowBytes = groups * layout.groupSize / 8;
+  int64_t rowBytes = layout.rowBytes(groups);
 
   void packBlock(int64_t block, uint8_t *out) const {
     int64_t firstRow = block * layout.rows;
@@ -72,14 +76,17 @@ struct Packer {
   }
 
   void packPlanes(int64_t firstRow, int64_t validRows, int64_t unit, uint8_t *out) const {
-    int64_t stepBytes = layout.stepColumns() / 8;
-    int64_t firstByte = unit * layout.unitColumns() / 8;
+    int64_t stepBytes = layout.stepBytes();
+    int64_t firstByte = unit * layout.stepsPerUnit() * stepBytes;
     // The last unit of dword lanes may end in half a step.
-    for (int64_t plane = 0; plane < layout.bits; ++plane) {
+    for (int64_t plane = 0; plane < layout.numPlanes(); ++plane) {
       for (int64_t step = 0; step < layout.stepsPerUnit(); ++step, out += layout.vectorBytes()) {
         int64_t byte = firstByte + step * stepBytes;
         const uint8_t *source = planes + (plane * n + firstRow) * rowBytes + byte;
-        if (layout.lane == PackedLayout::Lane::Byte) {
+        if (layout.hasCodes()) {
+          for (int64_t row = 0; row < validRows; ++row)
+            std::memcpy(out + 4 * row, source + row * rowBytes, 4);
+        } else if (layout.lane == PackedLayout::Lane::Byte) {
           for (int64_t row = 0; row < validRows; ++row)
             out[row] = source[row * rowBytes];
         } else if (byte + 4 <= rowBytes) {
@@ -126,19 +133,20 @@ void elutq::quantize::unpackRow(const PackedLayout &layout, int64_t groups, cons
                                 uint8_t *planes, void *scales, void *zeros) {
   int64_t lane = row % layout.rows;
   const uint8_t *block = packed + row / layout.rows * layout.rowBlockBytes(groups);
-  int64_t rowBytes = groups * layout.groupSize / 8;
-  int64_t stepBytes = layout.stepColumns() / 8;
+  int64_t rowBytes = layout.rowBytes(groups), stepBytes = layout.stepBytes();
   int64_t scalesPerGroup = layout.scalesPerGroup();
   int64_t paramRow = layout.rows * layout.paramBytes;
   auto *scaleOut = static_cast<uint8_t *>(scales);
   auto *zeroOut = static_cast<uint8_t *>(zeros);
   for (int64_t unit = 0; unit < layout.unitsPerRow(groups); ++unit, block += layout.unitBytes()) {
     const uint8_t *source = block;
-    for (int64_t plane = 0; plane < layout.bits; ++plane) {
+    for (int64_t plane = 0; plane < layout.numPlanes(); ++plane) {
       for (int64_t step = 0; step < layout.stepsPerUnit(); ++step, source += layout.vectorBytes()) {
-        int64_t byte = unit * layout.unitColumns() / 8 + step * stepBytes;
+        int64_t byte = (unit * layout.stepsPerUnit() + step) * stepBytes;
         uint8_t bytes[4] = {source[lane]};
-        if (layout.lane == PackedLayout::Lane::Dword)
+        if (layout.hasCodes())
+          std::memcpy(bytes, source + 4 * lane, 4);
+        else if (layout.lane == PackedLayout::Lane::Dword)
           writeWord(bytes, unpackWord(readWord(source + 4 * lane)));
         std::memcpy(planes + plane * rowBytes + byte, bytes, std::min(stepBytes, rowBytes - byte));
       }

@@ -8,6 +8,7 @@
 #include "elutq/Quantize/Solver.h"
 #include "GroupFit.h"
 #include "Parallel.h"
+#include "UniformFit.h"
 #include "elutq/Quantize/Float16.h"
 
 #include <cstring>
@@ -64,15 +65,25 @@ struct Fit {
   uint16_t *scales;
   uint16_t *zeros;
   int64_t groups = numGroups(view.cols, options.groupSize);
-  int64_t rowBytes = groups * options.groupSize / 8;
+  int64_t rowBytes = numPlaneBytes(options.bits == 8 ? 8 : 1, 1, groups, options.groupSize);
   // A block's tile of one group stays in the second-level cache.
   int64_t blockRows = std::clamp<int64_t>(65536 / options.groupSize, 1, 64);
 
   FitReport runBlock(int64_t block) const {
+    if (options.bits == 8) {
+      UniformFit fit(options.groupSize);
+      return runBlock(block, fit);
+    }
+    GroupFit fit(static_cast<int>(options.bits), options.groupSize);
+    return runBlock(block, fit);
+  }
+
+private:
+  template <typename GroupFitTy>
+  FitReport runBlock(int64_t block, GroupFitTy &fit) const {
     FitReport report;
-    int bits = static_cast<int>(options.bits);
+    int64_t scalesPerGroup = numScales(options.bits);
     int64_t firstRow = block * blockRows, rows = std::min(blockRows, view.rows - firstRow);
-    GroupFit fit(bits, options.groupSize);
     std::vector<float> tile(rows * options.groupSize);
     std::vector<uint8_t> codes(options.groupSize);
     for (int64_t group = 0; group < groups; ++group) {
@@ -86,15 +97,11 @@ struct Fit {
                          std::to_string(firstCol + cols - 1) + " hold a value that is not a finite number below 1e15";
           return report;
         }
-        std::copy(fit.theta, fit.theta + bits, scales + index * bits);
-        zeros[index] = fit.theta[bits];
+        std::copy(fit.theta, fit.theta + scalesPerGroup, scales + index * scalesPerGroup);
+        zeros[index] = fit.theta[scalesPerGroup];
         std::copy(fit.codes(), fit.codes() + cols, codes.begin());
         std::fill(codes.begin() + cols, codes.end(), 0);
-        for (int j = 0; j < bits; ++j) {
-          uint8_t *out = planes + (j * view.rows + row) * rowBytes + firstCol / 8;
-          for (int64_t i = 0; i < options.groupSize; i += 8)
-            out[i / 8] = gatherPlane(codes.data() + i, j);
-        }
+        writeCodes(row, firstCol, codes);
         report.squaredError += fit.squaredError;
         report.uniformError += fit.uniformError;
         report.squaredNorm += fit.squaredNorm;
@@ -103,14 +110,27 @@ struct Fit {
     }
     return report;
   }
+
+  /// Stores the codes of a group, as planes if there are.
+  void writeCodes(int64_t row, int64_t firstCol, const std::vector<uint8_t> &codes) const {
+    if (options.bits == 8) {
+      std::copy(codes.begin(), codes.end(), planes + row * rowBytes + firstCol);
+      return;
+    }
+    for (int j = 0; j < options.bits; ++j) {
+      uint8_t *out = planes + (j * view.rows + row) * rowBytes + firstCol / 8;
+      for (int64_t i = 0; i < options.groupSize; i += 8)
+        out[i / 8] = gatherPlane(codes.data() + i, j);
+    }
+  }
 };
 } // namespace
 
 FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes,
                                   uint16_t *scales, uint16_t *zeros) {
   FitReport total;
-  if (options.bits < 1 || options.bits > kMaxBits)
-    total.error = "expected 1 to 4 bits, but got " + std::to_string(options.bits);
+  if (!isBits(options.bits))
+    total.error = "expected 1 to 4 or 8 bits, but got " + std::to_string(options.bits);
   else if (options.groupSize <= 0 || options.groupSize % 8 != 0)
     total.error = "expected the group size to be a positive multiple of 8, but got " + std::to_string(options.groupSize);
   else if (weights.rows < 0 || weights.cols < 0)

@@ -17,7 +17,7 @@ namespace {
 /// Random operands of one matrix.
 struct Matrix {
   Matrix(const PackedLayout &layout, int64_t n, int64_t groups)
-      : layout(layout), n(n), groups(groups), rowBytes(groups * layout.groupSize / 8), planes(layout.bits * n * rowBytes),
+      : layout(layout), n(n), groups(groups), rowBytes(layout.rowBytes(groups)), planes(layout.numPlanes() * n * rowBytes),
         scales(n * groups * layout.scalesPerGroup() * layout.paramBytes), zeros(n * groups * layout.paramBytes) {
     std::mt19937 random(static_cast<unsigned>(n * 31 + groups));
     for (auto *bytes : {&planes, &scales, &zeros})
@@ -47,6 +47,9 @@ std::vector<PackedLayout> allLayouts() {
         for (auto params : {PackedLayout::Params::HLQ, PackedLayout::Params::Uniform, PackedLayout::Params::Symmetric})
           for (int64_t paramBytes : {2, 4})
             layouts.push_back({lane, rows, bits, group, params, paramBytes});
+  for (int64_t group : {16, 32, 128, 416})
+    for (auto params : {PackedLayout::Params::Uniform, PackedLayout::Params::Symmetric})
+      layouts.push_back({Lane::Dword, 16, 8, group, params, 2});
   return layouts;
 }
 } // namespace
@@ -59,10 +62,10 @@ TEST(PackingTest, UnpackingGivesTheOperandsBack) {
       std::vector<uint8_t> packed = matrix.packed();
       ASSERT_EQ(packed.size() % 64, 0u);
       int64_t scaleBytes = groups * layout.scalesPerGroup() * layout.paramBytes, zeroBytes = groups * layout.paramBytes;
-      std::vector<uint8_t> planes(layout.bits * matrix.rowBytes), scales(scaleBytes), zeros(zeroBytes);
+      std::vector<uint8_t> planes(layout.numPlanes() * matrix.rowBytes), scales(scaleBytes), zeros(zeroBytes);
       for (int64_t row = 0; row < matrix.n; ++row) {
         unpackRow(layout, groups, packed.data(), row, planes.data(), scales.data(), zeros.data());
-        for (int64_t j = 0; j < layout.bits; ++j)
+        for (int64_t j = 0; j < layout.numPlanes(); ++j)
           ASSERT_TRUE(std::equal(planes.begin() + j * matrix.rowBytes, planes.begin() + (j + 1) * matrix.rowBytes,
                                  matrix.planes.begin() + (j * matrix.n + row) * matrix.rowBytes));
         ASSERT_TRUE(std::equal(scales.begin(), scales.end(), matrix.scales.begin() + row * scaleBytes));
@@ -132,6 +135,26 @@ TEST(PackingTest, GroupsOf16ShareAStepOfDwords) {
   }
 }
 
+TEST(PackingTest, StepsOfCodesHoldFourColumns) {
+  PackedLayout layout{PackedLayout::Lane::Dword, 16, 8, 32, PackedLayout::Params::Uniform, 2};
+  EXPECT_EQ(layout.unitColumns(), 32);
+  EXPECT_EQ(layout.unitBytes(), 32 * 16 + 2 * 16 * 2);
+  Matrix matrix(layout, 20, 3);
+  std::vector<uint8_t> packed = matrix.packed();
+  for (int64_t row = 0; row < 32; ++row)
+    for (int64_t column = 0; column < 96; ++column) {
+      const uint8_t *unit = packed.data() + row / 16 * layout.rowBlockBytes(3) + column / 32 * layout.unitBytes();
+      uint8_t code = unit[column % 32 / 4 * 64 + 4 * (row % 16) + column % 4];
+      ASSERT_EQ(code, row < 20 ? matrix.planes[row * 96 + column] : 0); // padded rows are zero
+    }
+  for (int64_t group = 0; group < 3; ++group)
+    for (int64_t r = 0; r < 16; ++r) {
+      const uint8_t *params = packed.data() + group * layout.unitBytes() + 32 * 16;
+      ASSERT_EQ(params[2 * r], matrix.scales[(r * 3 + group) * 2]);
+      ASSERT_EQ(params[2 * (16 + r)], matrix.zeros[(r * 3 + group) * 2]);
+    }
+}
+
 TEST(PackingTest, ThreadsDoNotMatter) {
   PackedLayout layout;
   Matrix matrix(layout, 100, 5);
@@ -141,7 +164,10 @@ TEST(PackingTest, ThreadsDoNotMatter) {
 TEST(PackingTest, BadLayoutsAreNamed) {
   EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Dword, 32}.verify()),
                "expected rows to be 16 with dword lanes, or 16, 32 or 64 with byte lanes");
-  EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Byte, 16, 5}.verify()), "expected bits to be 1 to 4");
+  EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Byte, 16, 5}.verify()), "expected bits to be 1 to 4 or 8");
+  EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Byte, 16, 8}.verify()), "expected dword lanes with 8 bits");
+  EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Dword, 16, 8}.verify()),
+               "expected params to be uniform or symmetric with 8 bits");
   EXPECT_STREQ((PackedLayout{PackedLayout::Lane::Byte, 16, 4, 24}.verify()),
                "expected group_size to be 16 or a multiple of 32");
 }

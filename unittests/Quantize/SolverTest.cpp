@@ -280,7 +280,7 @@ TEST(SolverTest, ErrorsNameTheirPlace) {
               "weights of row 33, columns 32 to 63 hold a value that is not a finite number below 1e15");
   }
   std::vector<float> weights(64);
-  EXPECT_EQ(fitHLQ(viewOf(weights, 1), {5, 32}, nullptr, nullptr, nullptr).error, "expected 1 to 4 bits, but got 5");
+  EXPECT_EQ(fitHLQ(viewOf(weights, 1), {5, 32}, nullptr, nullptr, nullptr).error, "expected 1 to 4 or 8 bits, but got 5");
   EXPECT_EQ(fitHLQ(viewOf(weights, 1), {4, 12}, nullptr, nullptr, nullptr).error,
             "expected the group size to be a positive multiple of 8, but got 12");
 }

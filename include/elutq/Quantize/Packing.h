@@ -30,8 +30,16 @@ struct PackedLayout {
   /// Bytes of a stored scale or zero: 2 (f16) or 4 (f32).
   int64_t paramBytes = 2;
 
-  /// Columns that one vector of plane bytes covers.
-  int64_t stepColumns() const { return lane == Lane::Dword ? 32 : 8; }
+  /// Whether weights are codes of 8 bits and not planes.
+  bool hasCodes() const { return bits == 8; }
+  /// Columns that one vector of plane bytes or codes covers.
+  int64_t stepColumns() const { return hasCodes() ? 4 : lane == Lane::Dword ? 32 : 8; }
+  /// Bytes of a row that one vector covers, before packing.
+  int64_t stepBytes() const { return hasCodes() ? 4 : stepColumns() / 8; }
+  /// Planes, or 1 for codes.
+  int64_t numPlanes() const { return hasCodes() ? 1 : bits; }
+  /// Bytes of a row of one plane or of codes, before packing.
+  int64_t rowBytes(int64_t groups) const { return groups * groupSize / (hasCodes() ? 1 : 8); }
   /// Groups whose planes are contiguous.
   int64_t groupsPerUnit() const { return groupSize < stepColumns() ? stepColumns() / groupSize : 1; }
   /// Columns whose planes are contiguous.
@@ -45,7 +53,7 @@ struct PackedLayout {
   /// Whether a zero is stored per group and row.
   bool hasZero() const { return params != Params::Symmetric; }
   /// Bytes of the planes of a unit.
-  int64_t unitPlaneBytes() const { return bits * stepsPerUnit() * vectorBytes(); }
+  int64_t unitPlaneBytes() const { return numPlanes() * stepsPerUnit() * vectorBytes(); }
   /// Bytes of the parameters of one group.
   int64_t groupParamBytes() const { return (scalesPerGroup() + (hasZero() ? 1 : 0)) * rows * paramBytes; }
   /// Bytes of a unit: planes and parameters.
@@ -63,14 +71,14 @@ struct PackedLayout {
   const char *verify() const;
 };
 
-/// Packs `planes` `[bits][n][groups * groupSize / 8]`, `scales` `[n][groups][scalesPerGroup]` and `zeros` `[n][groups]`
+/// Packs `planes` `[bits][n][groups * groupSize / 8]` (8 bits: codes `[n][groups * groupSize]`), `scales` `[n][groups][scalesPerGroup]` and `zeros` `[n][groups]`
 /// (ignored by layouts without zeros) into `out`, `packedBytes(n, groups)` bytes, all of which are written. Scales and
 /// zeros are `paramBytes` wide, in any alignment. `threads` 0 stands for one per processor.
 void pack(const PackedLayout &layout, int64_t n, int64_t groups, const uint8_t *planes, const void *scales,
           const void *zeros, uint8_t *out, unsigned threads = 1);
 
-/// The inverse of `pack` for one row: `planes` `[bits][groups * groupSize / 8]`, `scales` `[groups][scalesPerGroup]`
-/// and `zeros` `[groups]` (may be null without zeros).
+/// The inverse of `pack` for one row: `planes` `[bits][groups * groupSize / 8]` (8 bits: codes `[groups * groupSize]`),
+/// `scales` `[groups][scalesPerGroup]` and `zeros` `[groups]` (may be null without zeros).
 void unpackRow(const PackedLayout &layout, int64_t groups, const uint8_t *packed, int64_t row, uint8_t *planes,
                void *scales, void *zeros);
 

@@ -8,7 +8,8 @@
 // In each group of `g` neighbouring weights of a row, HLQ writes `w[k] ~ z + sum over j < bits of s[j] * b[j, k]` with
 // `b` in {0, 1}. `fitHLQ` finds `s`, `z` and `b` that make the squared error small, from the weights alone: it starts
 // from the uniform grid and alternates between the nearest code words for fixed parameters and the least-squares
-// parameters for fixed codes.
+// parameters for fixed codes. With 8 bits a weight is one code, `w[k] ~ z + s * q[k]` with `q` in 0 to 255, fitted
+// likewise.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,7 +36,7 @@ struct MatrixView {
 };
 
 struct FitOptions {
-  /// Planes: 1 to 4.
+  /// 1 to 4 planes, or a code of 8 bits.
   int64_t bits = 4;
   /// Weights per group, a multiple of 8; the last group of a row may reach past its end.
   int64_t groupSize = 128;
@@ -60,17 +61,29 @@ struct FitReport {
   std::string error;
 };
 
+/// Whether weights of `bits` bits can be fitted, packed and multiplied.
+inline bool isBits(int64_t bits) { return (bits >= 1 && bits <= 4) || bits == 8; }
+
+/// Bytes of the planes, or of the codes, of a matrix of `rows` rows and `groups` groups per row.
+inline int64_t numPlaneBytes(int64_t bits, int64_t rows, int64_t groups, int64_t groupSize) {
+  return bits * rows * groups * groupSize / 8;
+}
+
+/// Scales per group and row that `fitHLQ` writes.
+inline int64_t numScales(int64_t bits) { return bits == 8 ? 1 : bits; }
+
 /// Groups per row of `cols` columns.
 inline int64_t numGroups(int64_t cols, int64_t groupSize) { return (cols + groupSize - 1) / groupSize; }
 
 /// Quantizes `weights` of N rows and K columns, `G = ceil(K / g)` groups per row, into
 ///   `planes` `[bits][N][G*g/8]`, bit `t` of byte `i` is column `8*i + t`, columns from K on are 0;
-///   `scales` `[N][G][bits]` and `zeros` `[N][G]`, f16.
+///   `scales` `[N][G][bits]` and `zeros` `[N][G]`, f16;
+/// with 8 bits codes `[N][G*g]` in place of `planes` and `scales` `[N][G]`.
 /// Columns from K on have no influence on the parameters.
 FitReport fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes, uint16_t *scales,
                  uint16_t *zeros);
 
-/// Runs the alternating fit on one group without any rounding to f16 and returns its squared error after the uniform
+/// With planes: runs the alternating fit on one group without any rounding to f16 and returns its squared error after the uniform
 /// start and after each round, in the unit of the weights.
 std::vector<double> traceGroupFit(const float *weights, int64_t count, int64_t bits, int64_t maxIterations);
 
