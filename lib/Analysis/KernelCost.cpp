@@ -21,6 +21,8 @@ struct ISAProperties {
   int64_t rows;
   /// Tables that fit into the registers that planes and sums leave free.
   int64_t maxRowTile;
+  /// The same for codes of 8 bits: the sums of 16 rows of weights take two (entries of 16 bits) times 16 lanes per row.
+  int64_t maxDotRowTile;
 };
 
 } // namespace
@@ -30,8 +32,8 @@ static constexpr auto dwordLane = quantize::PackedLayout::Lane::Dword;
 
 /// In the order of `KernelISA`.
 static constexpr ISAProperties properties[] = {
-    {"generic", byteLane, 16, 4}, {"neon", byteLane, 16, 4},     {"neon_dotprod", byteLane, 16, 4},
-    {"avx2", byteLane, 32, 4},    {"avx512bw", byteLane, 64, 4}, {"avx512vbmi", dwordLane, 16, 8},
+    {"generic", byteLane, 16, 4, 1}, {"neon", byteLane, 16, 4, 1},     {"neon_dotprod", byteLane, 16, 4, 2},
+    {"avx2", byteLane, 32, 4, 2},    {"avx512bw", byteLane, 64, 4, 4}, {"avx512vbmi", dwordLane, 16, 8, 8},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -47,12 +49,18 @@ std::string_view toString(KernelISA isa) { return getProperties(isa).name; }
 
 quantize::PackedLayout getLayout(KernelISA isa, int64_t bits, int64_t groupSize) {
   quantize::PackedLayout layout;
-  layout.lane = getProperties(isa).lane;
-  layout.rows = getProperties(isa).rows;
   layout.bits = bits;
   layout.groupSize = groupSize;
+  if (layout.hasCodes()) {
+    layout.params = quantize::PackedLayout::Params::Uniform;
+    return layout;
+  }
+  layout.lane = getProperties(isa).lane;
+  layout.rows = getProperties(isa).rows;
   return layout;
 }
+
+std::string_view getAlgorithm(int64_t bits) { return bits == 8 ? "dot" : "lut"; }
 
 int64_t getTableGroup(int64_t groupSize) {
   for (int64_t tableGroup : {128, 64, 32})
@@ -69,7 +77,8 @@ static constexpr int64_t minTaskBytes = 8 << 10;
 
 KernelTiles chooseTiles(KernelISA isa, const quantize::PackedLayout &layout, int64_t rows, int64_t n, int64_t groups) {
   // As few passes over the weights as possible, of about the same size.
-  int64_t passes = std::max<int64_t>((rows + getProperties(isa).maxRowTile - 1) / getProperties(isa).maxRowTile, 1);
+  int64_t maxRowTile = layout.hasCodes() ? getProperties(isa).maxDotRowTile : getProperties(isa).maxRowTile;
+  int64_t passes = std::max<int64_t>((rows + maxRowTile - 1) / maxRowTile, 1);
   int64_t mTile = std::max<int64_t>((rows + passes - 1) / passes, 1);
 
   int64_t blocks = layout.rowBlocks(n), blockBytes = layout.rowBlockBytes(groups);

@@ -29,12 +29,11 @@ static std::string nodeName(Location loc) {
 
 std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
   std::vector<ReportRow> rows;
-  auto describe = [&](Operation *op, Value planes, Value scales, int64_t k, int64_t groupSize) {
-    auto layout = op->getAttrOfType<hlq::LayoutAttr>("hlq.layout");
-    auto kernel = op->getAttrOfType<hlq::KernelAttr>("hlq.kernel");
-    auto planesType = cast<ShapedType>(planes.getType());
+  auto describe = [&](auto op, int64_t k) {
+    auto layout = op->template getAttrOfType<hlq::LayoutAttr>("hlq.layout");
+    auto kernel = op->template getAttrOfType<hlq::KernelAttr>("hlq.kernel");
     ReportRow row;
-    if (auto function = op->getParentOfType<FunctionOpInterface>())
+    if (auto function = op->template getParentOfType<FunctionOpInterface>())
       row.entry = function.getName().str();
     row.node = nodeName(op->getLoc());
     row.kernel = kernel ? (kernel.getIsa().getValue() + " " + kernel.getAlgorithm().getValue() + " m" +
@@ -42,24 +41,21 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
                            Twine(kernel.getTableBits()))
                               .str()
                         : "gather";
-    row.n = planesType.getDimSize(1);
+    row.n = op.getNumRows();
     row.k = k;
-    row.bits = planesType.getDimSize(0);
-    row.groupSize = groupSize;
-    int64_t groups = cast<ShapedType>(scales.getType()).getDimSize(1);
+    row.bits = op.getBits();
+    row.groupSize = op.getGroupSize();
     if (layout) {
       llvm::raw_string_ostream(row.params) << hlq::stringifyParams(layout.getParams()) << ' ' << layout.getParamType();
-      row.bytes = (row.n + layout.getRows() - 1) / layout.getRows() * layout.getRowBlockBytes(groups);
+      row.bytes = (row.n + layout.getRows() - 1) / layout.getRows() * layout.getRowBlockBytes(op.getNumGroups());
     }
     rows.push_back(std::move(row));
   };
   module.walk([&](Operation *op) {
     if (auto linear = dyn_cast<hlq::LinearOp>(op))
-      describe(op, linear.getPlanes(), linear.getScales(), cast<ShapedType>(linear.getInput().getType()).getDimSize(1),
-               linear.getGroupSize());
+      describe(linear, cast<ShapedType>(linear.getInput().getType()).getDimSize(1));
     else if (auto gather = dyn_cast<hlq::GatherOp>(op))
-      describe(op, gather.getPlanes(), gather.getScales(), cast<ShapedType>(gather.getInit().getType()).getDimSize(1),
-               gather.getGroupSize());
+      describe(gather, cast<ShapedType>(gather.getInit().getType()).getDimSize(1));
   });
   return rows;
 }

@@ -42,11 +42,11 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
   /// Tile sizes of the loops of `op`, 0 for loops that stay whole; empty where the op stays serial.
   SmallVector<int64_t> tileSizes(Operation *op) {
     return TypeSwitch<Operation *, SmallVector<int64_t>>(op)
-        .Case([&](hlq::LutMatmulOp op) -> SmallVector<int64_t> {
+        .Case<hlq::LutMatmulOp, hlq::CodeMatmulOp>([&](auto op) -> SmallVector<int64_t> {
           int64_t blocks = dimSize(op.getPacked(), 0);
           return {0, largestDivisor(blocks, std::max<int64_t>(op.getKernel().getNTile(), 1))};
         })
-        .Case([&](hlq::BuildLutOp op) -> SmallVector<int64_t> {
+        .Case<hlq::BuildLutOp, hlq::QuantizeRowsOp>([&](auto op) -> SmallVector<int64_t> {
           ArrayRef<int64_t> shape = cast<ShapedType>(op.getInput().getType()).getShape();
           if (dimSize(op.getInits()[0], 0) < 2 || ShapedType::getNumElements(shape) < minWork / 2)
             return {};

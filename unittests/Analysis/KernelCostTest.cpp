@@ -24,8 +24,9 @@ TEST(KernelCostTest, NamesRoundTrip) {
 
 TEST(KernelCostTest, LayoutsAreWellFormed) {
   for (KernelISA isa : allISAs)
-    for (int64_t groupSize : {16, 32, 128, 320})
-      EXPECT_EQ(getLayout(isa, 3, groupSize).verify(), nullptr);
+    for (int64_t bits : {3, 8})
+      for (int64_t groupSize : {16, 32, 128, 320})
+        EXPECT_EQ(getLayout(isa, bits, groupSize).verify(), nullptr);
 }
 
 TEST(KernelCostTest, TableGroupDividesTheGroup) {
@@ -46,11 +47,20 @@ TEST(KernelCostTest, RowTile) {
   EXPECT_EQ(mTile(64), 8);
 }
 
+// Codes of 8 bits are multiplied, in fewer rows at once where registers are few.
+TEST(KernelCostTest, Codes) {
+  EXPECT_EQ(getAlgorithm(4), "lut");
+  EXPECT_EQ(getAlgorithm(8), "dot");
+  auto mTile = [&](KernelISA isa) { return chooseTiles(isa, getLayout(isa, 8, 128), 64, 640, 5).m; };
+  EXPECT_EQ(mTile(KernelISA::AVX512VBMI), 8);
+  EXPECT_EQ(mTile(KernelISA::AVX2), 2);
+}
+
 // Every task has the same number of row blocks, and 8 to 64 KiB of weights where the matrix can be cut like that.
 TEST(KernelCostTest, TasksHaveOneShapeAndAUsefulSize) {
   for (KernelISA isa : allISAs)
     for (int64_t n : {256, 640, 2048, 4096, 14336, 262144})
-      for (int64_t bits : {2, 4}) {
+      for (int64_t bits : {2, 4, 8}) {
         auto layout = getLayout(isa, bits, 128);
         int64_t groups = 5, blocks = layout.rowBlocks(n);
         KernelTiles tiles = chooseTiles(isa, layout, 1, n, groups);

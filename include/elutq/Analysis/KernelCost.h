@@ -26,6 +26,9 @@ std::string_view toString(KernelISA isa);
 /// caller, who knows what the weights have.
 quantize::PackedLayout getLayout(KernelISA isa, int64_t bits, int64_t groupSize);
 
+/// The algorithm of `#hlq.kernel` for weights of `bits` bits: look-ups for planes, products for codes of 8 bits.
+std::string_view getAlgorithm(int64_t bits);
+
 /// Columns of activations that share one scale: the largest of 128, 64, 32 and 16 that divides `groupSize`.
 int64_t getTableGroup(int64_t groupSize);
 

@@ -46,8 +46,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
   let description = [{
     Every iteration of a resulting `scf.forall` is independent of the others and costs enough to be worth a task:
 
-    - `hlq.lut_matmul`: `n_tile` row blocks of its kernel; all blocks of activations are in one task, which reads the weights once;
-    - `hlq.build_lut`: blocks of activations, where there is more than one;
+    - `hlq.lut_matmul`, `hlq.code_matmul`: `n_tile` row blocks of its kernel; all blocks of activations are in one task, which reads the weights once;
+    - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one;
     - `lm.attention`: one head, and rows where there are many;
     - contractions in float: columns;
     - other linalg ops: the first parallel loop, where the op has at least `min-work` iterations.

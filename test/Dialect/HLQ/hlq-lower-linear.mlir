@@ -77,3 +77,28 @@ func.func @wide_tables(%x: tensor<1x32xf32>, %p: tensor<2x16x4xi8>, %s: tensor<1
                   outs(%init : tensor<1x16xf32>) {group_size = 32 : i64, hlq.kernel = #wide} -> tensor<1x16xf32>
   return %y : tensor<1x16xf32>
 }
+
+// -----
+
+// Codes of 8 bits: activations are rounded once for both products, and a tied embedding reads the same matrix.
+// CHECK-LABEL: func.func @codes(
+// CHECK-SAME:    %[[X:.+]]: tensor<9x40xf32>, %[[P:.+]]: tensor<20x64xi8>
+// CHECK:         %[[E:.+]]:4 = hlq.quantize_rows ins(%[[X]] : tensor<9x40xf32>) outs({{.*}} : tensor<2x4x5x16xi8>, tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<2x2x5xi32>) {table_group = 32 : i64}
+// CHECK:         %[[W:.+]] = hlq.pack %[[P]]
+// CHECK:         %[[Y:.+]] = hlq.code_matmul ins(%[[E]]#0, %[[E]]#1, %[[E]]#2, %[[E]]#3, %[[W]] : {{.*}}) outs({{.*}} : tensor<10x32xf32>)
+// CHECK:         tensor.extract_slice %[[Y]][0, 0] [9, 20] [1, 1]
+// CHECK:         hlq.code_matmul ins(%[[E]]#0
+// CHECK:         hlq.packed_gather ins(%{{.+}}, %[[W]]
+func.func @codes(%x: tensor<9x40xf32>, %p: tensor<20x64xi8>, %s: tensor<20x2x1xf16>, %z: tensor<20x2xf16>, %q: tensor<16x64xi8>,
+                 %t: tensor<16x2x1xf16>, %ids: tensor<1xi64>) -> (tensor<9x20xf32>, tensor<9x16xf32>, tensor<1x40xf32>) {
+  %i0 = tensor.empty() : tensor<9x20xf32>
+  %i1 = tensor.empty() : tensor<9x16xf32>
+  %i2 = tensor.empty() : tensor<1x40xf32>
+  %y0 = hlq.linear ins(%x, %p, %s, %z : tensor<9x40xf32>, tensor<20x64xi8>, tensor<20x2x1xf16>, tensor<20x2xf16>)
+                   outs(%i0 : tensor<9x20xf32>) {group_size = 32 : i64} -> tensor<9x20xf32>
+  %y1 = hlq.linear ins(%x, %q, %t : tensor<9x40xf32>, tensor<16x64xi8>, tensor<16x2x1xf16>)
+                   outs(%i1 : tensor<9x16xf32>) {group_size = 32 : i64, zero_point = 128 : i64} -> tensor<9x16xf32>
+  %y2 = hlq.gather ins(%ids, %p, %s, %z : tensor<1xi64>, tensor<20x64xi8>, tensor<20x2x1xf16>, tensor<20x2xf16>)
+                   outs(%i2 : tensor<1x40xf32>) {group_size = 32 : i64} -> tensor<1x40xf32>
+  return %y0, %y1, %y2 : tensor<9x20xf32>, tensor<9x16xf32>, tensor<1x40xf32>
+}

@@ -10,8 +10,8 @@ func.func private @layout_dword_rows() attributes {l = #hlq.layout<lane = dword,
 
 // -----
 
-// expected-error @+1 {{expected bits to be 1 to 4, but got 8}}
-func.func private @layout_bits() attributes {l = #hlq.layout<lane = byte, rows = 16, bits = 8, group_size = 32, params = hlq, param_type = f16>}
+// expected-error @+1 {{expected bits to be 1 to 4 or 8, but got 5}}
+func.func private @layout_bits() attributes {l = #hlq.layout<lane = byte, rows = 16, bits = 5, group_size = 32, params = hlq, param_type = f16>}
 
 // -----
 
@@ -42,7 +42,7 @@ func.func private @kernel_table_bits() attributes {k = #hlq.kernel<isa = "avx2",
 
 #layout = #hlq.layout<lane = byte, rows = 16, bits = 3, group_size = 32, params = hlq, param_type = f16>
 func.func @pack_c1_bits(%p: tensor<2x3x4xi8>, %s: tensor<3x1x2xf16>, %z: tensor<3x1xf16>) {
-  // expected-error @+1 {{'hlq.pack' op expected planes dim 0 to be the bits of the layout (3), but got 2}}
+  // expected-error @+1 {{'hlq.pack' op expected planes of the bits of the layout (3), but got 2}}
   %r = hlq.pack %p, %s, %z {layout = #layout} : (tensor<2x3x4xi8>, tensor<3x1x2xf16>, tensor<3x1xf16>) -> tensor<1x256xi8>
   return
 }

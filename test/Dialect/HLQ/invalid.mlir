@@ -148,3 +148,11 @@ func.func @accumulate_c1(%acc: vector<8xi32>, %bytes: vector<64xi8>) {
   %r = hlq.accumulate %acc, %bytes : vector<8xi32>, vector<64xi8>
   return
 }
+
+// -----
+
+func.func @dot_c1(%acc: vector<8xi32>, %codes: vector<64xi8>) {
+  // expected-error @+1 {{'hlq.dot' op expected four codes per lane of acc (32), but got 64}}
+  %r = hlq.dot %acc, %codes, %codes : vector<8xi32>, vector<64xi8>
+  return
+}

@@ -35,3 +35,25 @@ func.func @init_read_later(%ids: tensor<4xi64>, %p: tensor<4x896xi8>, %init: ten
   %e = hlq.packed_gather ins(%ids, %p : tensor<4xi64>, tensor<4x896xi8>) outs(%init : tensor<4x128xf32>) {layout = #layout} -> tensor<4x128xf32>
   return %e, %init : tensor<4x128xf32>, tensor<4x128xf32>
 }
+
+#codes = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 32, params = uniform, param_type = f16>
+#dot = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 4, n_tile = 4>
+
+// CHECK-LABEL: func.func @codes_in_place(
+// CHECK-SAME:    %[[X:.+]]: memref<4x128xf32>, %[[P:.+]]: memref<4x2304xi8>, %[[INIT:.+]]: memref<4x64xf32>
+// CHECK-NOT:     memref.copy
+// CHECK:         hlq.quantize_rows ins(%[[X]] : memref<4x128xf32>) outs(%[[E:.+]], %[[S:.+]], %[[U:.+]], %[[O:.+]] : memref<1x8x4x16xi8>, memref<1x4x4xf32>, memref<1x4x4xf32>, memref<1x4x4xi32>)
+// CHECK-NOT:     memref.copy
+// CHECK:         hlq.code_matmul ins(%[[E]], %[[S]], %[[U]], %[[O]], %[[P]] : {{.*}}) outs(%[[INIT]] : memref<4x64xf32>)
+// CHECK-NEXT:    return %[[INIT]]
+func.func @codes_in_place(%x: tensor<4x128xf32>, %p: tensor<4x2304xi8>, %init: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %e0 = tensor.empty() : tensor<1x8x4x16xi8>
+  %s0 = tensor.empty() : tensor<1x4x4xf32>
+  %o0 = tensor.empty() : tensor<1x4x4xi32>
+  %e:4 = hlq.quantize_rows ins(%x : tensor<4x128xf32>)
+           outs(%e0, %s0, %s0, %o0 : tensor<1x8x4x16xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>) {table_group = 32 : i64}
+           -> tensor<1x8x4x16xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>
+  %y = hlq.code_matmul ins(%e#0, %e#1, %e#2, %e#3, %p : tensor<1x8x4x16xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>, tensor<4x2304xi8>)
+         outs(%init : tensor<4x64xf32>) {layout = #codes, kernel = #dot, table_group = 32 : i64} -> tensor<4x64xf32>
+  return %y : tensor<4x64xf32>
+}

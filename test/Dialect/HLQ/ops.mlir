@@ -101,3 +101,10 @@ func.func @accumulate(%acc: vector<16xi32>, %bytes: vector<64xi8>) -> vector<16x
   %r = hlq.accumulate %acc, %bytes : vector<16xi32>, vector<64xi8>
   return %r : vector<16xi32>
 }
+
+// CHECK-LABEL: func.func @dot(
+// CHECK:         hlq.dot %{{.+}}, %{{.+}}, %{{.+}} : vector<16xi32>, vector<64xi8>
+func.func @dot(%acc: vector<16xi32>, %codes: vector<64xi8>, %bytes: vector<64xi8>) -> vector<16xi32> {
+  %r = hlq.dot %acc, %codes, %bytes : vector<16xi32>, vector<64xi8>
+  return %r : vector<16xi32>
+}

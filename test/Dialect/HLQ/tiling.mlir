@@ -57,3 +57,53 @@ module attributes {transform.with_named_sequence} {
     transform.yield
   }
 }
+
+// -----
+
+#codes = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 32, params = uniform, param_type = f16>
+#dot = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 4, n_tile = 2>
+
+// Offsets are cut like scales and sums.
+// CHECK-LABEL: func.func @code_matmul(
+// CHECK-SAME:    %{{[a-z0-9]+}}: tensor<2x8x4x16xi8>, %{{[a-z0-9]+}}: tensor<2x4x4xf32>, %{{[a-z0-9]+}}: tensor<2x4x4xf32>, %[[O:[a-z0-9]+]]: tensor<2x4x4xi32>, %[[P:[a-z0-9]+]]: tensor<4x2304xi8>
+// CHECK:         scf.forall (%[[I:.+]], %[[J:.+]]) in (2, 2)
+// CHECK-DAG:       %[[OT:.+]] = tensor.extract_slice %[[O]][%[[I]], 0, 0] [1, 4, 4]
+// CHECK-DAG:       %[[PT:.+]] = tensor.extract_slice %[[P]][%{{.+}}, 0] [2, 2304]
+// CHECK:           hlq.code_matmul ins(%{{.+}}, %{{.+}}, %{{.+}}, %[[OT]], %[[PT]] : {{.*}}) outs(%{{.+}} : tensor<4x32xf32>)
+func.func @code_matmul(%e: tensor<2x8x4x16xi8>, %s: tensor<2x4x4xf32>, %u: tensor<2x4x4xf32>, %o: tensor<2x4x4xi32>,
+                       %p: tensor<4x2304xi8>, %init: tensor<8x64xf32>) -> tensor<8x64xf32> {
+  %y = hlq.code_matmul ins(%e, %s, %u, %o, %p : tensor<2x8x4x16xi8>, tensor<2x4x4xf32>, tensor<2x4x4xf32>, tensor<2x4x4xi32>, tensor<4x2304xi8>)
+         outs(%init : tensor<8x64xf32>) {layout = #codes, kernel = #dot, table_group = 32 : i64} -> tensor<8x64xf32>
+  return %y : tensor<8x64xf32>
+}
+
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%root: !transform.any_op {transform.readonly}) {
+    %op = transform.structured.match ops{["hlq.code_matmul"]} in %root : (!transform.any_op) -> !transform.any_op
+    %tiled, %forall = transform.structured.tile_using_forall %op tile_sizes [1, 2] : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}
+
+// -----
+
+// CHECK:       #[[$ROWS:.+]] = affine_map<(d0) -> (d0 * -4 + 7, 4)>
+// CHECK-LABEL: func.func @quantize_rows(
+// CHECK:         scf.forall (%[[I:.+]]) in (2)
+// CHECK:           %[[ROWS:.+]] = affine.min #[[$ROWS]](%[[I]])
+// CHECK:           hlq.quantize_rows ins({{.*}} : tensor<?x128xf32>) outs({{.*}} : tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>)
+func.func @quantize_rows(%x: tensor<7x128xf32>, %e0: tensor<2x8x4x32xi8>, %s0: tensor<2x4x4xf32>, %u0: tensor<2x4x4xf32>,
+                         %o0: tensor<2x4x4xi32>) -> tensor<2x8x4x32xi8> {
+  %e:4 = hlq.quantize_rows ins(%x : tensor<7x128xf32>)
+           outs(%e0, %s0, %u0, %o0 : tensor<2x8x4x32xi8>, tensor<2x4x4xf32>, tensor<2x4x4xf32>, tensor<2x4x4xi32>) {table_group = 32 : i64}
+           -> tensor<2x8x4x32xi8>, tensor<2x4x4xf32>, tensor<2x4x4xf32>, tensor<2x4x4xi32>
+  return %e#0 : tensor<2x8x4x32xi8>
+}
+
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%root: !transform.any_op {transform.readonly}) {
+    %op = transform.structured.match ops{["hlq.quantize_rows"]} in %root : (!transform.any_op) -> !transform.any_op
+    %tiled, %forall = transform.structured.tile_using_forall %op tile_sizes [1] : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}

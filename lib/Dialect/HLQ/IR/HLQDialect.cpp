@@ -32,7 +32,7 @@ void HLQDialect::initialize() {
 #include "elutq/Dialect/HLQ/IR/HLQOps.cpp.inc"
       >();
   declarePromisedInterfaces<bufferization::BufferizableOpInterface, LinearOp, GatherOp, BuildLutOp, LutMatmulOp,
-                            PackedGatherOp>();
+                            QuantizeRowsOp, CodeMatmulOp, PackedGatherOp>();
 }
 
 //===----------------------------------------------------------------------===//
@@ -45,8 +45,12 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, L
     return emitError() << "expected rows to be "
                        << (lane == Lane::Byte ? "16, 32 or 64 with byte lanes" : "16 with dword lanes")
                        << ", but got " << rows;
-  if (bits < 1 || bits > 4)
-    return emitError() << "expected bits to be 1 to 4, but got " << bits;
+  if ((bits < 1 || bits > 4) && bits != 8)
+    return emitError() << "expected bits to be 1 to 4 or 8, but got " << bits;
+  if (bits == 8 && lane != Lane::Dword)
+    return emitError() << "expected dword lanes with 8 bits, but got byte lanes";
+  if (bits == 8 && params == Params::HLQ)
+    return emitError() << "expected params to be uniform or symmetric with 8 bits, but got hlq";
   if (groupSize != 16 && (groupSize <= 0 || groupSize % 32 != 0))
     return emitError() << "expected group_size to be 16 or a multiple of 32, but got " << groupSize;
   if (!paramType.isF16() && !paramType.isF32())
@@ -56,7 +60,7 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, L
   return success();
 }
 
-int64_t LayoutAttr::getStepColumns() const { return getLane() == Lane::Dword ? 32 : 8; }
+int64_t LayoutAttr::getStepColumns() const { return hasCodes() ? 4 : getLane() == Lane::Dword ? 32 : 8; }
 
 int64_t LayoutAttr::getUnitColumns() const { return std::max(getGroupSize(), getStepColumns()); }
 
@@ -67,7 +71,7 @@ int64_t LayoutAttr::getScalesPerGroup() const { return getParams() == Params::HL
 bool LayoutAttr::hasZero() const { return getParams() != Params::Symmetric; }
 
 int64_t LayoutAttr::getUnitBytes() const {
-  int64_t planes = getBits() * (getUnitColumns() / getStepColumns()) * getVectorBytes();
+  int64_t planes = getNumPlanes() * (getUnitColumns() / getStepColumns()) * getVectorBytes();
   int64_t parameters = (getScalesPerGroup() + hasZero()) * getRows() * (getParamType().getIntOrFloatBitWidth() / 8);
   return planes + getUnitColumns() / getGroupSize() * parameters;
 }
@@ -85,6 +89,8 @@ LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
                                  int64_t mTile, int64_t nTile, int64_t tableBits) {
   if (mTile < 1 || nTile < 1)
     return emitError() << "expected m_tile and n_tile to be positive, but got " << mTile << " and " << nTile;
+  if (algorithm != "lut" && algorithm != "dot")
+    return emitError() << "expected algorithm to be lut or dot, but got " << algorithm.getValue();
   if (tableBits != 8 && tableBits != 16)
     return emitError() << "expected table_bits to be 8 or 16, but got " << tableBits;
   return success();

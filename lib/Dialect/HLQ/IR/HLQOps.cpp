@@ -26,15 +26,20 @@ namespace {
 /// The operands that hold an HLQ matrix in logical form.
 struct PlaneOperands {
   ShapedOperand planes, scales, zeros;
-  bool hasZeros;
+  bool hasZeros, hasCodes;
   int64_t groupSize;
 
   PlaneOperands(Value planes, Value scales, Value zeros, int64_t groupSize)
       : planes{"planes", planes, 3}, scales{"scales", scales, 3}, zeros{"zeros", zeros, 2},
-        hasZeros(static_cast<bool>(zeros)), groupSize(groupSize) {}
+        hasZeros(static_cast<bool>(zeros)), groupSize(groupSize) {
+    auto type = dyn_cast<ShapedType>(planes.getType());
+    hasCodes = type && type.hasRank() && type.getRank() == 2;
+    if (hasCodes)
+      this->planes.rank = 2;
+  }
 
-  int64_t getBits() const { return planes.getDim(0); }
-  int64_t getRows() const { return planes.getDim(1); }
+  int64_t getBits() const { return hasCodes ? 8 : planes.getDim(0); }
+  int64_t getRows() const { return planes.getDim(planes.rank - 2); }
   int64_t getGroups() const { return scales.getDim(1); }
 };
 
@@ -49,12 +54,17 @@ static LogicalResult verifyPlanes(Operation *op, const PlaneOperands &w, bool ha
     return failure();
   if (!w.planes.getType().hasStaticShape() || !w.scales.getType().hasStaticShape())
     return op->emitOpError("expected planes and scales to have static shapes");
-  if (w.getBits() < 1 || w.getBits() > 4)
+  if (!w.hasCodes && (w.getBits() < 1 || w.getBits() > 4))
     return op->emitOpError("expected planes dim 0 to be 1 to 4 bits, but got ") << w.getBits();
-  if (failed(verifyDim(op, w.planes, 2, "G * group_size / 8", w.getGroups() * w.groupSize / 8)) ||
+  int64_t columns = w.getGroups() * w.groupSize;
+  if (failed(w.hasCodes ? verifyDim(op, w.planes, 1, "G * group_size", columns)
+                        : verifyDim(op, w.planes, 2, "G * group_size / 8", columns / 8)) ||
       failed(verifyDim(op, w.scales, 0, "N", w.getRows())))
     return failure();
-  if (int64_t perGroup = w.scales.getDim(2); perGroup != 1 && perGroup != w.getBits())
+  int64_t perGroup = w.scales.getDim(2);
+  if (w.hasCodes && perGroup != 1)
+    return op->emitOpError("expected scales dim 2 to be 1 with codes of 8 bits, but got ") << perGroup;
+  if (perGroup != 1 && perGroup != w.getBits())
     return op->emitOpError("expected scales dim 2 to be 1 or bits (") << w.getBits() << "), but got " << perGroup;
   if (w.hasZeros) {
     if (hasZeroPoint)
@@ -117,7 +127,7 @@ LogicalResult PackOp::verify() {
   if (failed(verifyPlanes(*this, w, /*hasZeroPoint=*/layout.getParams() == Params::Symmetric)))
     return failure();
   if (layout.getBits() != w.getBits())
-    return emitOpError("expected planes dim 0 to be the bits of the layout (")
+    return emitOpError("expected planes of the bits of the layout (")
            << layout.getBits() << "), but got " << w.getBits();
   if (failed(verifyDim(*this, w.scales, 2, "the scales per group of the layout", layout.getScalesPerGroup())))
     return failure();
@@ -138,92 +148,136 @@ LogicalResult PackOp::verify() {
 
 namespace {
 
-/// The three arrays that `hlq.build_lut` writes and `hlq.lut_matmul` reads.
-struct TableOperands {
-  ShapedOperand tables, scales, sums;
+/// The arrays that `hlq.build_lut` or `hlq.quantize_rows` writes and a product reads.
+struct ActivationOperands {
+  ShapedOperand entries, scales, sums;
+  std::optional<ShapedOperand> offsets;
 
-  int64_t getBlocks() const { return tables.getDim(0); }
-  int64_t getRowsPerBlock() const { return tables.getDim(2); }
+  /// Tables and parameters of `hlq.build_lut`, or entries, parameters and offsets of `hlq.quantize_rows`.
+  explicit ActivationOperands(ValueRange values)
+      : entries{values.size() == 3 ? "tables" : "entries", values[0], 4}, scales{"scales", values[1], 3},
+        sums{"sums", values[2], 3} {
+    if (values.size() == 4)
+      offsets = ShapedOperand{"offsets", values[3], 3};
+  }
+
+  int64_t getBlocks() const { return entries.getDim(0); }
+  int64_t getRowsPerBlock() const { return entries.getDim(2); }
   int64_t getTableGroups() const { return scales.getDim(1); }
+  /// Bytes of a chunk of 16 columns with entries of 8 bits: four tables, or the columns.
+  int64_t getChunkBytes() const { return offsets ? 16 : 64; }
 };
 
 } // namespace
 
-static LogicalResult verifyTables(Operation *op, const TableOperands &t, int64_t tableGroup) {
-  Type f32 = Float32Type::get(op->getContext());
-  if (failed(verifyOperand(op, t.tables, IntegerType::get(op->getContext(), 8))) ||
-      failed(verifyOperand(op, t.scales, f32)) || failed(verifyOperand(op, t.sums, f32)))
+static LogicalResult verifyActivations(Operation *op, const ActivationOperands &a, int64_t tableGroup) {
+  MLIRContext *context = op->getContext();
+  Type f32 = Float32Type::get(context);
+  if (failed(verifyOperand(op, a.entries, IntegerType::get(context, 8))) || failed(verifyOperand(op, a.scales, f32)) ||
+      failed(verifyOperand(op, a.sums, f32)) ||
+      (a.offsets && failed(verifyOperand(op, *a.offsets, IntegerType::get(context, 32)))))
     return failure();
   if (tableGroup <= 0 || tableGroup % 16 != 0)
     return op->emitOpError("expected table_group to be a multiple of 16, but got ") << tableGroup;
-  if (ShapedType::isDynamic(t.getTableGroups()) || ShapedType::isDynamic(t.getRowsPerBlock()))
-    return op->emitOpError("expected the tables of a row block to have static shapes");
-  if (t.getRowsPerBlock() < 1)
-    return op->emitOpError("expected tables dim 2 (m_tile) to be positive, but got ") << t.getRowsPerBlock();
-  if (failed(verifyDim(op, t.tables, 1, "U * table_group / 16", t.getTableGroups() * tableGroup / 16)))
+  StringRef name = a.entries.name;
+  if (ShapedType::isDynamic(a.getTableGroups()) || ShapedType::isDynamic(a.getRowsPerBlock()))
+    return op->emitOpError("expected the ") << name << " of a row block to have static shapes";
+  if (a.getRowsPerBlock() < 1)
+    return op->emitOpError("expected ") << name << " dim 2 (m_tile) to be positive, but got " << a.getRowsPerBlock();
+  if (failed(verifyDim(op, a.entries, 1, "U * table_group / 16", a.getTableGroups() * tableGroup / 16)))
     return failure();
-  if (t.tables.getDim(3) != 64 && t.tables.getDim(3) != 128)
-    return op->emitOpError("expected tables dim 3 to be 64 or 128 (four tables of 16 entries), but got ") << t.tables.getDim(3);
-  for (const ShapedOperand &parameter : {t.scales, t.sums})
-    if (failed(verifyDim(op, parameter, 0, "MB", t.getBlocks())) ||
-        failed(verifyDim(op, parameter, 1, "U", t.getTableGroups())) ||
-        failed(verifyDim(op, parameter, 2, "m_tile", t.getRowsPerBlock())))
+  int64_t bytes = a.getChunkBytes();
+  if (a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
+    return op->emitOpError("expected ") << name << " dim 3 to be " << bytes << " or " << 2 * bytes << " ("
+                                        << (a.offsets ? "" : "four tables of ") << "16 entries), but got "
+                                        << a.entries.getDim(3);
+  SmallVector<ShapedOperand> parameters{a.scales, a.sums};
+  if (a.offsets)
+    parameters.push_back(*a.offsets);
+  for (const ShapedOperand &parameter : parameters)
+    if (failed(verifyDim(op, parameter, 0, "MB", a.getBlocks())) ||
+        failed(verifyDim(op, parameter, 1, "U", a.getTableGroups())) ||
+        failed(verifyDim(op, parameter, 2, "m_tile", a.getRowsPerBlock())))
       return failure();
   return success();
 }
 
-LogicalResult BuildLutOp::verify() {
-  ShapedOperand input{"input", getInput(), 2};
-  if (failed(verifyOneSemantics(*this)) || failed(verifyOperand(*this, input, Float32Type::get(getContext()))))
+/// Checks an op that tabulates or rounds activations to `count` arrays.
+template <typename OpTy>
+static LogicalResult verifyActivationOp(OpTy op, size_t count) {
+  ShapedOperand input{"input", op.getInput(), 2};
+  if (failed(verifyOneSemantics(op)) || failed(verifyOperand(op, input, Float32Type::get(op.getContext()))))
     return failure();
-  if (getInits().size() != 3)
-    return emitOpError("expected 3 inits, but got ") << getInits().size();
-  TableOperands t{{"tables", getInits()[0], 4}, {"scales", getInits()[1], 3}, {"sums", getInits()[2], 3}};
-  if (failed(verifyTables(*this, t, getTableGroup())))
+  if (op.getInits().size() != count)
+    return op.emitOpError("expected ") << count << " inits, but got " << op.getInits().size();
+  ActivationOperands a(op.getInits());
+  if (failed(verifyActivations(op, a, op.getTableGroup())))
     return failure();
-  int64_t m = input.getDim(0), k = input.getDim(1), columns = t.getTableGroups() * getTableGroup();
+  int64_t m = input.getDim(0), k = input.getDim(1), columns = a.getTableGroups() * op.getTableGroup();
   if (!ShapedType::isDynamic(m) &&
-      failed(verifyDim(*this, t.tables, 0, "ceil(M / m_tile)", llvm::divideCeil(m, t.getRowsPerBlock()))))
+      failed(verifyDim(op, a.entries, 0, "ceil(M / m_tile)", llvm::divideCeil(m, a.getRowsPerBlock()))))
     return failure();
   if (!ShapedType::isDynamic(k) && columns < k)
-    return emitOpError("expected U * table_group to be at least K (") << k << "), but got " << columns;
+    return op.emitOpError("expected U * table_group to be at least K (") << k << "), but got " << columns;
+  return success();
+}
+
+LogicalResult BuildLutOp::verify() { return verifyActivationOp(*this, 3); }
+
+LogicalResult QuantizeRowsOp::verify() { return verifyActivationOp(*this, 4); }
+
+/// Checks a product of the `algorithm`, whose table groups have at most `maxTableGroup` columns.
+template <typename OpTy>
+static LogicalResult verifyProduct(OpTy op, ValueRange activations, StringRef algorithm, int64_t maxTableGroup) {
+  LayoutAttr layout = op.getLayout();
+  KernelAttr kernel = op.getKernel();
+  MLIRContext *context = op.getContext();
+  ActivationOperands a(activations);
+  ShapedOperand packed{"packed", op.getPacked(), 2}, init{"init", op.getInit(), 2};
+  int64_t tableGroup = op.getTableGroup();
+  if (failed(verifyOneSemantics(op)) || failed(verifyActivations(op, a, tableGroup)) ||
+      failed(verifyOperand(op, packed, IntegerType::get(context, 8))) ||
+      failed(verifyOperand(op, init, Float32Type::get(context))))
+    return failure();
+  if (kernel.getAlgorithm() != algorithm)
+    return op.emitOpError("expected a kernel with the algorithm ")
+           << algorithm << ", but got " << kernel.getAlgorithm().getValue();
+  if (layout.hasCodes() != (algorithm == "dot"))
+    return op.emitOpError("expected a layout of ")
+           << (layout.hasCodes() ? "1 to 4" : "8") << " bits, but got " << layout.getBits();
+  if (tableGroup > maxTableGroup)
+    return op.emitOpError("expected table_group to be at most ") << maxTableGroup << ", but got " << tableGroup;
+  if (layout.getGroupSize() % tableGroup != 0)
+    return op.emitOpError("expected table_group to divide the group_size of the layout (")
+           << layout.getGroupSize() << "), but got " << tableGroup;
+  int64_t columns = a.getTableGroups() * tableGroup;
+  if (columns % layout.getUnitColumns() != 0)
+    return op.emitOpError("expected U * table_group to be a multiple of the unit of the layout (")
+           << layout.getUnitColumns() << "), but got " << columns;
+  if (kernel.getMTile() != a.getRowsPerBlock())
+    return op.emitOpError("expected ") << a.entries.name << " dim 2 to be the m_tile of the kernel ("
+                                       << kernel.getMTile() << "), but got " << a.getRowsPerBlock();
+  StringRef chunk = a.offsets ? "the bytes of 16 entries of table_bits" : "the bytes of four tables of table_bits";
+  if (failed(verifyDim(op, a.entries, 3, chunk, a.getChunkBytes() * kernel.getTableBits() / 8)))
+    return failure();
+  if (failed(verifyDim(op, packed, 1, "the bytes of a row block",
+                       layout.getRowBlockBytes(columns / layout.getGroupSize()))))
+    return failure();
+  int64_t mBlocks = a.getBlocks(), nBlocks = packed.getDim(0);
+  if (!ShapedType::isDynamic(mBlocks) &&
+      failed(verifyDim(op, init, 0, "MB * m_tile", mBlocks * a.getRowsPerBlock())))
+    return failure();
+  if (!ShapedType::isDynamic(nBlocks) && failed(verifyDim(op, init, 1, "NB * rows", nBlocks * layout.getRows())))
+    return failure();
   return success();
 }
 
 LogicalResult LutMatmulOp::verify() {
-  LayoutAttr layout = getLayout();
-  MLIRContext *context = getContext();
-  TableOperands t{{"tables", getTables(), 4}, {"scales", getScales(), 3}, {"sums", getSums(), 3}};
-  ShapedOperand packed{"packed", getPacked(), 2}, init{"init", getInit(), 2};
-  int64_t tableGroup = getTableGroup();
-  if (failed(verifyOneSemantics(*this)) || failed(verifyTables(*this, t, tableGroup)) ||
-      failed(verifyOperand(*this, packed, IntegerType::get(context, 8))) ||
-      failed(verifyOperand(*this, init, Float32Type::get(context))))
-    return failure();
-  if (tableGroup > 1024)
-    return emitOpError("expected table_group to be at most 1024, but got ") << tableGroup;
-  if (layout.getGroupSize() % tableGroup != 0)
-    return emitOpError("expected table_group to divide the group_size of the layout (")
-           << layout.getGroupSize() << "), but got " << tableGroup;
-  int64_t columns = t.getTableGroups() * tableGroup;
-  if (columns % layout.getUnitColumns() != 0)
-    return emitOpError("expected U * table_group to be a multiple of the unit of the layout (")
-           << layout.getUnitColumns() << "), but got " << columns;
-  if (getKernel().getMTile() != t.getRowsPerBlock())
-    return emitOpError("expected tables dim 2 to be the m_tile of the kernel (")
-           << getKernel().getMTile() << "), but got " << t.getRowsPerBlock();
-  if (failed(verifyDim(*this, t.tables, 3, "the bytes of four tables of table_bits", 8 * getKernel().getTableBits())))
-    return failure();
-  if (failed(verifyDim(*this, packed, 1, "the bytes of a row block",
-                       layout.getRowBlockBytes(columns / layout.getGroupSize()))))
-    return failure();
-  int64_t mBlocks = t.getBlocks(), nBlocks = packed.getDim(0);
-  if (!ShapedType::isDynamic(mBlocks) &&
-      failed(verifyDim(*this, init, 0, "MB * m_tile", mBlocks * t.getRowsPerBlock())))
-    return failure();
-  if (!ShapedType::isDynamic(nBlocks) && failed(verifyDim(*this, init, 1, "NB * rows", nBlocks * layout.getRows())))
-    return failure();
-  return success();
+  return verifyProduct(*this, ValueRange{getTables(), getScales(), getSums()}, "lut", 1024);
+}
+
+LogicalResult CodeMatmulOp::verify() {
+  return verifyProduct(*this, ValueRange{getEntries(), getScales(), getSums(), getOffsets()}, "dot", 256);
 }
 
 LogicalResult PackedGatherOp::verify() {
@@ -262,6 +316,14 @@ LogicalResult AccumulateOp::verify() {
   return success();
 }
 
+LogicalResult DotOp::verify() {
+  int64_t lanes = cast<VectorType>(getAcc().getType()).getNumElements();
+  int64_t bytes = cast<VectorType>(getCodes().getType()).getNumElements();
+  if (bytes != 4 * lanes)
+    return emitOpError("expected four codes per lane of acc (") << 4 * lanes << "), but got " << bytes;
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Interfaces that all destination-style ops implement alike
 //===----------------------------------------------------------------------===//
@@ -278,6 +340,8 @@ DESTINATION_STYLE_OP(LinearOp)
 DESTINATION_STYLE_OP(GatherOp)
 DESTINATION_STYLE_OP(BuildLutOp)
 DESTINATION_STYLE_OP(LutMatmulOp)
+DESTINATION_STYLE_OP(QuantizeRowsOp)
+DESTINATION_STYLE_OP(CodeMatmulOp)
 DESTINATION_STYLE_OP(PackedGatherOp)
 
 #undef DESTINATION_STYLE_OP

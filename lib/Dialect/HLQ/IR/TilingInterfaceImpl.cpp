@@ -31,90 +31,124 @@ static TilingResult cloneTiled(OpBuilder &builder, Operation *op, ValueRange ope
 }
 
 //===----------------------------------------------------------------------===//
-// BuildLutOp: one loop over the blocks of m_tile rows
+// Tables or rounded activations: one loop over the blocks of m_tile rows
 //===----------------------------------------------------------------------===//
 
-SmallVector<utils::IteratorType> BuildLutOp::getLoopIteratorTypes() { return {utils::IteratorType::parallel}; }
-
-SmallVector<Range> BuildLutOp::getIterationDomain(OpBuilder &builder) {
-  OpFoldResult blocks = tensor::getMixedSize(builder, getLoc(), getInits()[0], 0);
+template <typename OpTy>
+static SmallVector<Range> getRowBlocks(OpTy op, OpBuilder &builder) {
+  OpFoldResult blocks = tensor::getMixedSize(builder, op.getLoc(), op.getInits()[0], 0);
   return {{builder.getIndexAttr(0), blocks, builder.getIndexAttr(1)}};
 }
 
-FailureOr<TilingResult> BuildLutOp::getTiledImplementation(OpBuilder &builder, ArrayRef<OpFoldResult> offsets,
-                                                           ArrayRef<OpFoldResult> sizes) {
-  if (getNumResults() == 0)
+template <typename OpTy>
+static FailureOr<TilingResult> tileRows(OpTy op, OpBuilder &builder, OpFoldResult offset, OpFoldResult size) {
+  if (op.getNumResults() == 0)
     return failure();
-  Location loc = getLoc();
-  int64_t mTile = cast<ShapedType>(getInits()[0].getType()).getDimSize(2);
+  Location loc = op.getLoc();
+  int64_t mTile = cast<ShapedType>(op.getInits()[0].getType()).getDimSize(2);
   // The rows of the tile; the last block of all may have fewer than m_tile.
-  OpFoldResult firstRow = scaleBy(builder, loc, offsets[0], mTile);
-  OpFoldResult rows = scaleBy(builder, loc, sizes[0], mTile);
-  OpFoldResult m = tensor::getMixedSize(builder, loc, getInput(), 0);
+  OpFoldResult firstRow = scaleBy(builder, loc, offset, mTile);
+  OpFoldResult rows = scaleBy(builder, loc, size, mTile);
+  OpFoldResult m = tensor::getMixedSize(builder, loc, op.getInput(), 0);
   std::optional<int64_t> staticM = getConstantIntValue(m);
   if (!staticM || *staticM % mTile != 0) {
     AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1), d2 = builder.getAffineDimExpr(2);
-    AffineMap map = AffineMap::get(3, 0, {d0, d1 - d2}, getContext());
+    AffineMap map = AffineMap::get(3, 0, {d0, d1 - d2}, op.getContext());
     rows = affine::makeComposedFoldedAffineMin(builder, loc, map, {rows, m, firstRow});
   }
 
   SmallVector<Operation *> slices;
-  SmallVector<Value> operands{extractLeadingSlice(builder, loc, getInput(), {firstRow}, {rows}, slices)};
+  SmallVector<Value> operands{extractLeadingSlice(builder, loc, op.getInput(), {firstRow}, {rows}, slices)};
   SmallVector<Value> inits;
-  for (Value init : getInits())
-    inits.push_back(extractLeadingSlice(builder, loc, init, offsets[0], sizes[0], slices));
+  for (Value init : op.getInits())
+    inits.push_back(extractLeadingSlice(builder, loc, init, offset, size, slices));
   llvm::append_range(operands, inits);
-  return cloneTiled(builder, *this, operands, inits, std::move(slices));
+  return cloneTiled(builder, op, operands, inits, std::move(slices));
 }
 
-LogicalResult BuildLutOp::getResultTilePosition(OpBuilder &builder, unsigned resultNumber,
-                                                ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
-                                                Slice &resultOffsets, Slice &resultSizes) {
-  resultSizes = tensor::getMixedSizes(builder, getLoc(), getInits()[resultNumber]);
+template <typename OpTy>
+static void getRowsPosition(OpTy op, OpBuilder &builder, unsigned resultNumber, OpFoldResult offset, OpFoldResult size,
+                            Slice &resultOffsets, Slice &resultSizes) {
+  resultSizes = tensor::getMixedSizes(builder, op.getLoc(), op.getInits()[resultNumber]);
   resultOffsets.assign(resultSizes.size(), builder.getIndexAttr(0));
-  resultOffsets[0] = offsets[0];
-  resultSizes[0] = sizes[0];
-  return success();
+  resultOffsets[0] = offset;
+  resultSizes[0] = size;
 }
 
+#define TILED_BY_ROWS(OP)                                                                                              \
+  SmallVector<utils::IteratorType> OP::getLoopIteratorTypes() { return {utils::IteratorType::parallel}; }              \
+  SmallVector<Range> OP::getIterationDomain(OpBuilder &builder) { return getRowBlocks(*this, builder); }               \
+  FailureOr<TilingResult> OP::getTiledImplementation(OpBuilder &builder, ArrayRef<OpFoldResult> offsets,               \
+                                                     ArrayRef<OpFoldResult> sizes) {                                   \
+    return tileRows(*this, builder, offsets[0], sizes[0]);                                                             \
+  }                                                                                                                    \
+  LogicalResult OP::getResultTilePosition(OpBuilder &builder, unsigned resultNumber, ArrayRef<OpFoldResult> offsets,   \
+                                          ArrayRef<OpFoldResult> sizes, Slice &resultOffsets, Slice &resultSizes) {    \
+    getRowsPosition(*this, builder, resultNumber, offsets[0], sizes[0], resultOffsets, resultSizes);                   \
+    return success();                                                                                                  \
+  }
+
+TILED_BY_ROWS(BuildLutOp)
+TILED_BY_ROWS(QuantizeRowsOp)
+
+#undef TILED_BY_ROWS
+
 //===----------------------------------------------------------------------===//
-// LutMatmulOp: a loop over the blocks of m_tile rows and one over the row blocks of the weights
+// Products: a loop over the blocks of m_tile rows and one over the row blocks of the weights
 //===----------------------------------------------------------------------===//
 
-SmallVector<utils::IteratorType> LutMatmulOp::getLoopIteratorTypes() {
-  return {utils::IteratorType::parallel, utils::IteratorType::parallel};
-}
-
-SmallVector<Range> LutMatmulOp::getIterationDomain(OpBuilder &builder) {
+template <typename OpTy>
+static SmallVector<Range> getProductBlocks(OpTy op, OpBuilder &builder) {
   OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
-  return {{zero, tensor::getMixedSize(builder, getLoc(), getTables(), 0), one},
-          {zero, tensor::getMixedSize(builder, getLoc(), getPacked(), 0), one}};
+  return {{zero, tensor::getMixedSize(builder, op.getLoc(), op->getOperand(0), 0), one},
+          {zero, tensor::getMixedSize(builder, op.getLoc(), op.getPacked(), 0), one}};
 }
 
-FailureOr<TilingResult> LutMatmulOp::getTiledImplementation(OpBuilder &builder, ArrayRef<OpFoldResult> offsets,
-                                                            ArrayRef<OpFoldResult> sizes) {
-  if (getNumResults() == 0)
-    return failure();
-  Location loc = getLoc();
-  Slice initOffsets, initSizes;
-  if (failed(getResultTilePosition(builder, 0, offsets, sizes, initOffsets, initSizes)))
-    return failure();
+template <typename OpTy>
+static void getProductPosition(OpTy op, OpBuilder &builder, ArrayRef<OpFoldResult> offsets,
+                               ArrayRef<OpFoldResult> sizes, Slice &resultOffsets, Slice &resultSizes) {
+  int64_t mTile = op.getKernel().getMTile(), rows = op.getLayout().getRows();
+  Location loc = op.getLoc();
+  resultOffsets = {scaleBy(builder, loc, offsets[0], mTile), scaleBy(builder, loc, offsets[1], rows)};
+  resultSizes = {scaleBy(builder, loc, sizes[0], mTile), scaleBy(builder, loc, sizes[1], rows)};
+}
 
+template <typename OpTy>
+static FailureOr<TilingResult> tileProduct(OpTy op, OpBuilder &builder, ArrayRef<OpFoldResult> offsets,
+                                           ArrayRef<OpFoldResult> sizes) {
+  if (op.getNumResults() == 0)
+    return failure();
+  Location loc = op.getLoc();
+  Slice initOffsets, initSizes;
+  getProductPosition(op, builder, offsets, sizes, initOffsets, initSizes);
+
+  // What holds activations comes before the weights and the init.
   SmallVector<Operation *> slices;
   SmallVector<Value> operands;
-  for (Value table : {getTables(), getScales(), getSums()})
-    operands.push_back(extractLeadingSlice(builder, loc, table, offsets[0], sizes[0], slices));
-  operands.push_back(extractLeadingSlice(builder, loc, getPacked(), offsets[1], sizes[1], slices));
-  Value init = extractLeadingSlice(builder, loc, getInit(), initOffsets, initSizes, slices);
+  for (Value activations : op->getOperands().drop_back(2))
+    operands.push_back(extractLeadingSlice(builder, loc, activations, offsets[0], sizes[0], slices));
+  operands.push_back(extractLeadingSlice(builder, loc, op.getPacked(), offsets[1], sizes[1], slices));
+  Value init = extractLeadingSlice(builder, loc, op.getInit(), initOffsets, initSizes, slices);
   operands.push_back(init);
-  return cloneTiled(builder, *this, operands, init, std::move(slices));
+  return cloneTiled(builder, op, operands, init, std::move(slices));
 }
 
-LogicalResult LutMatmulOp::getResultTilePosition(OpBuilder &builder, unsigned resultNumber,
-                                                 ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
-                                                 Slice &resultOffsets, Slice &resultSizes) {
-  int64_t mTile = getKernel().getMTile(), rows = getLayout().getRows();
-  resultOffsets = {scaleBy(builder, getLoc(), offsets[0], mTile), scaleBy(builder, getLoc(), offsets[1], rows)};
-  resultSizes = {scaleBy(builder, getLoc(), sizes[0], mTile), scaleBy(builder, getLoc(), sizes[1], rows)};
-  return success();
-}
+#define TILED_PRODUCT(OP)                                                                                              \
+  SmallVector<utils::IteratorType> OP::getLoopIteratorTypes() {                                                        \
+    return {utils::IteratorType::parallel, utils::IteratorType::parallel};                                             \
+  }                                                                                                                    \
+  SmallVector<Range> OP::getIterationDomain(OpBuilder &builder) { return getProductBlocks(*this, builder); }           \
+  FailureOr<TilingResult> OP::getTiledImplementation(OpBuilder &builder, ArrayRef<OpFoldResult> offsets,               \
+                                                     ArrayRef<OpFoldResult> sizes) {                                   \
+    return tileProduct(*this, builder, offsets, sizes);                                                                \
+  }                                                                                                                    \
+  LogicalResult OP::getResultTilePosition(OpBuilder &builder, unsigned, ArrayRef<OpFoldResult> offsets,                \
+                                          ArrayRef<OpFoldResult> sizes, Slice &resultOffsets, Slice &resultSizes) {    \
+    getProductPosition(*this, builder, offsets, sizes, resultOffsets, resultSizes);                                    \
+    return success();                                                                                                  \
+  }
+
+TILED_PRODUCT(LutMatmulOp)
+TILED_PRODUCT(CodeMatmulOp)
+
+#undef TILED_PRODUCT

@@ -17,6 +17,8 @@ void elutq::hlq::registerBufferizableOpInterfaceExternalModels(DialectRegistry &
     GatherOp::attachInterface<DestinationStyleBufferization<GatherOp>>(*context);
     BuildLutOp::attachInterface<DestinationStyleBufferization<BuildLutOp>>(*context);
     LutMatmulOp::attachInterface<DestinationStyleBufferization<LutMatmulOp>>(*context);
+    QuantizeRowsOp::attachInterface<DestinationStyleBufferization<QuantizeRowsOp>>(*context);
+    CodeMatmulOp::attachInterface<DestinationStyleBufferization<CodeMatmulOp>>(*context);
     PackedGatherOp::attachInterface<DestinationStyleBufferization<PackedGatherOp>>(*context);
   });
 }

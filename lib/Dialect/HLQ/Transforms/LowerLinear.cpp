@@ -26,10 +26,8 @@ using namespace elutq::hlq;
 /// The matrix that `op`, a `hlq.linear` or `hlq.gather`, reads, packed.
 template <typename OpTy>
 static Value packPlanes(RewriterBase &rewriter, OpTy op, LayoutAttr layout) {
-  auto planes = cast<ShapedType>(op.getPlanes().getType());
-  int64_t groups = cast<ShapedType>(op.getScales().getType()).getDimSize(1);
-  int64_t blocks = llvm::divideCeilSigned(planes.getDimSize(1), layout.getRows());
-  auto type = RankedTensorType::get({blocks, layout.getRowBlockBytes(groups)}, rewriter.getI8Type());
+  int64_t blocks = llvm::divideCeilSigned(op.getNumRows(), layout.getRows());
+  auto type = RankedTensorType::get({blocks, layout.getRowBlockBytes(op.getNumGroups())}, rewriter.getI8Type());
   return PackOp::create(rewriter, op.getLoc(), type, op.getPlanes(), op.getScales(), op.getZeros(), layout);
 }
 
@@ -47,18 +45,34 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
     return tensor::EmptyOp::create(rewriter, loc, shape, type);
   };
   Type f32 = rewriter.getF32Type();
-  SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, 8 * kernel.getTableBits()}, rewriter.getI8Type()),
+  bool hasCodes = layout.hasCodes();
+  int64_t chunkBytes = (hasCodes ? 2 : 8) * kernel.getTableBits();
+  SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, chunkBytes}, rewriter.getI8Type()),
                            empty({mBlocks, tableGroups, mTile}, f32), empty({mBlocks, tableGroups, mTile}, f32)};
-  auto lut = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
-                                layout.getLane());
+  ValueRange activations;
+  if (hasCodes) {
+    inits.push_back(empty({mBlocks, tableGroups, mTile}, rewriter.getI32Type()));
+    activations = QuantizeRowsOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup)
+                      .getResults();
+  } else {
+    activations = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
+                                     layout.getLane())
+                      .getResults();
+  }
 
   Value packed = packPlanes(rewriter, op, layout);
   int64_t paddedRows = mBlocks * mTile;
   int64_t paddedColumns = cast<ShapedType>(packed.getType()).getDimSize(0) * layout.getRows();
   Value init = empty({paddedRows, paddedColumns}, f32);
-  Value product = LutMatmulOp::create(rewriter, loc, init.getType(), lut.getResult(0), lut.getResult(1),
-                                      lut.getResult(2), packed, init, layout, kernel, tableGroup)
-                      .getResult(0);
+  Value product;
+  if (hasCodes)
+    product = CodeMatmulOp::create(rewriter, loc, init.getType(), activations[0], activations[1], activations[2],
+                                   activations[3], packed, init, layout, kernel, tableGroup)
+                  .getResult(0);
+  else
+    product = LutMatmulOp::create(rewriter, loc, init.getType(), activations[0], activations[1], activations[2], packed,
+                                  init, layout, kernel, tableGroup)
+                  .getResult(0);
   if (product.getType() != resultType) {
     OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
     product = tensor::ExtractSliceOp::create(
@@ -106,11 +120,16 @@ struct LowerLinear : elutq::hlq::impl::LowerLinearPassBase<LowerLinear> {
           op->emitOpError("expected the attribute ") << kernelAttrName << ": run hlq-select-kernel first";
           return WalkResult::interrupt();
         }
+        StringRef algorithm = getAlgorithm(layout.getBits());
+        if (kernel.getAlgorithm() != algorithm) {
+          op->emitOpError("expected a kernel with the algorithm ")
+              << algorithm << " for " << layout.getBits() << " bits, but got " << kernel.getAlgorithm().getValue();
+          return WalkResult::interrupt();
+        }
         lowerLinear(rewriter, linear, layout, kernel);
         ++numLinears;
       } else if (auto gather = dyn_cast<GatherOp>(op)) {
-        int64_t bits = cast<ShapedType>(gather.getPlanes().getType()).getDimSize(0);
-        if (failed(checkOperands(op, layout, bits, gather.getGroupSize())))
+        if (failed(checkOperands(op, layout, gather.getBits(), gather.getGroupSize())))
           return WalkResult::interrupt();
         lowerGather(rewriter, gather, layout);
         ++numGathers;
@@ -122,11 +141,11 @@ struct LowerLinear : elutq::hlq::impl::LowerLinearPassBase<LowerLinear> {
     numShared += mergeEqualOps(rewriter);
   }
 
-  /// Merges equal tables and packed matrices, and the constants and empty tensors that they read.
+  /// Merges equal tables, rounded activations and packed matrices, and the constants and empty tensors that they read.
   int64_t mergeEqualOps(RewriterBase &rewriter) {
     auto count = [&] {
       int64_t ops = 0;
-      getOperation()->walk([&](Operation *op) { ops += isa<BuildLutOp, PackOp>(op); });
+      getOperation()->walk([&](Operation *op) { ops += isa<BuildLutOp, QuantizeRowsOp, PackOp>(op); });
       return ops;
     };
     int64_t before = count();

@@ -76,7 +76,7 @@ private:
     SmallVector<char> planeStorage, scaleStorage, zeroStorage;
     ArrayRef<char> planeBytes = expandSplat(planes, planeStorage), scaleBytes = expandSplat(scales, scaleStorage);
     ArrayRef<char> zeroBytes = zeros ? expandSplat(*zeros, zeroStorage) : ArrayRef<char>();
-    quantize::pack(getPackedLayout(op.getLayout()), planes.getType().getDimSize(1), scales.getType().getDimSize(1),
+    quantize::pack(getPackedLayout(op.getLayout()), op.getNumRows(), op.getNumGroups(),
                    reinterpret_cast<const uint8_t *>(planeBytes.data()), scaleBytes.data(),
                    zeros ? zeroBytes.data() : nullptr, buffer->getDataAs<uint8_t>(), threads);
     for (ArrayRef<char> bytes : {planeBytes, scaleBytes, zeroBytes, ArrayRef<char>(buffer->getData())})

@@ -163,10 +163,10 @@ private:
   }
 
   LogicalResult checkBits(StringRef name, int64_t value, int64_t least) {
-    if (value >= least && value <= 4)
+    if (quantize::isBits(value) || value == least)
       return success();
     return emitError(getOperation().getLoc())
-           << "expected " << name << " to be " << least << " to 4, but got " << value;
+           << "expected " << name << " to be " << least << " to 4 or 8, but got " << value;
   }
 
   /// Groups what can be quantized by the constant that it reads, in the order of the program.
@@ -225,7 +225,7 @@ private:
     return found;
   }
 
-  /// Planes for the matrix of `site`; 0 leaves it in float.
+  /// Bits for the matrix of `site`; 0 leaves it in float.
   int64_t getBits(const Site &site) {
     int64_t head = isHead(site) ? static_cast<int64_t>(headBits) : site.products.empty() ? 0 : bits;
     return site.gathers.empty() ? head : std::max<int64_t>(head, embeddingBits);
@@ -240,8 +240,9 @@ private:
 
     MLIRContext *context = &getContext();
     Type i8 = IntegerType::get(context, 8), f16 = Float16Type::get(context);
-    auto planesType = RankedTensorType::get({siteBits, n, groups * group / 8}, i8);
-    auto scalesType = RankedTensorType::get({n, groups, siteBits}, f16);
+    auto planesType = siteBits == 8 ? RankedTensorType::get({n, groups * group}, i8)
+                                    : RankedTensorType::get({siteBits, n, groups * group / 8}, i8);
+    auto scalesType = RankedTensorType::get({n, groups, quantize::numScales(siteBits)}, f16);
     auto zerosType = RankedTensorType::get({n, groups}, f16);
     llvm::Expected<SpillBuffer> planes = SpillBuffer::create(planesType.getNumElements());
     llvm::Expected<SpillBuffer> scales = SpillBuffer::create(scalesType.getNumElements() * 2);

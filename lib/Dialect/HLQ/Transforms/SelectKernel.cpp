@@ -23,8 +23,8 @@ using namespace elutq::hlq;
 /// The layout of the planes and parameters that `op`, a `hlq.linear` or `hlq.gather`, reads.
 template <typename OpTy>
 static LayoutAttr selectLayout(OpTy op, KernelISA isa) {
-  auto planes = cast<ShapedType>(op.getPlanes().getType()), scales = cast<ShapedType>(op.getScales().getType());
-  quantize::PackedLayout layout = getLayout(isa, planes.getDimSize(0), op.getGroupSize());
+  auto scales = cast<ShapedType>(op.getScales().getType());
+  quantize::PackedLayout layout = getLayout(isa, op.getBits(), op.getGroupSize());
   Params params = Params::HLQ;
   if (!op.getZeros())
     params = Params::Symmetric;
@@ -37,12 +37,11 @@ static LayoutAttr selectLayout(OpTy op, KernelISA isa) {
 static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa, int64_t tableBits) {
   MLIRContext *context = op.getContext();
   int64_t m = cast<ShapedType>(op.getInput().getType()).getDimSize(0);
-  int64_t n = cast<ShapedType>(op.getPlanes().getType()).getDimSize(1);
   // Without a static number of rows nothing is known but that one row must be fast.
   KernelTiles tiles =
-      chooseTiles(isa, getPackedLayout(layout), ShapedType::isDynamic(m) ? 1 : m, n, op.getNumGroups());
-  return KernelAttr::get(context, StringAttr::get(context, StringRef(toString(isa))), StringAttr::get(context, "lut"),
-                         tiles.m, tiles.n, tableBits);
+      chooseTiles(isa, getPackedLayout(layout), ShapedType::isDynamic(m) ? 1 : m, op.getNumRows(), op.getNumGroups());
+  return KernelAttr::get(context, StringAttr::get(context, StringRef(toString(isa))),
+                         StringAttr::get(context, StringRef(getAlgorithm(layout.getBits()))), tiles.m, tiles.n, tableBits);
 }
 
 namespace {

@@ -41,7 +41,10 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
       `hlq`: `bits` scales and a zero; `uniform`: one scale (`s_j = 2^j * s`) and a zero; `symmetric`: one scale and no zero
       (`z = -zero_point * s`).
 
-    With `dword` lanes and groups of 16, two groups share one step (`unit` = 32 columns): the planes of both come first, then the
+    With 8 bits there are no planes: a step of `dword` lanes covers 4 columns, bytes `4r .. 4r+3` are the codes of row `r`. One
+    scale per group (`uniform` or `symmetric`).
+
+    With `dword` lanes, planes and groups of 16, two groups share one step (`unit` = 32 columns): the planes of both come first, then the
     parameters of each. A row block is padded to a multiple of 64 bytes.
   }];
   let parameters = (ins
@@ -56,7 +59,11 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
   let genMnemonicAlias = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    /// Columns that one step (one vector of plane bytes) covers: 8 or 32.
+    /// Whether weights are codes of 8 bits and not planes.
+    bool hasCodes() const { return getBits() == 8; }
+    /// Planes stored, or 1 for codes.
+    int64_t getNumPlanes() const { return hasCodes() ? 1 : getBits(); }
+    /// Columns that one step (one vector of plane bytes) covers: 8 or 32, or 4 columns of codes.
     int64_t getStepColumns() const;
     /// Columns whose planes are contiguous: the group, or two groups of 16 with dword lanes.
     int64_t getUnitColumns() const;
@@ -78,8 +85,9 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
   let summary = "The algorithm and tiles chosen for one product";
   let description = [{
     Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512vbmi`, `avx512bw`, `avx2`,
-    `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut`, `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
-    row blocks of one parallel task, `table_bits` (8 or 16) the width of a table entry: 16 bits take two look-ups.
+    `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut` (look-ups, for planes) or `dot` (products of integers, for codes of 8 bits), `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
+    row blocks of one parallel task, `table_bits` (8 or 16) the width of a table entry or of a rounded activation: 16 bits take
+    two look-ups or products.
   }];
   let parameters = (ins
     "::mlir::StringAttr":$isa,

@@ -24,10 +24,12 @@ def HLQ_Dialect : Dialect {
     Uniform quantization is the special case `s[j] = 2^j * s`. As the planes stay separate, a product with activations
     `x` needs the sums `sum over k of b[j, n, k] * x[k]` only, and those are looked up: four neighbouring activations have
     16 possible sums, which `hlq.build_lut` tabulates once and `hlq.lut_matmul` indexes with nibbles of the planes.
-    The weights are never dequantized.
+    The weights are never dequantized. Weights of 8 bits are one unsigned code `q` per weight, `w = s * q + z`: `hlq.quantize_rows`
+    rounds activations to integers once, and `hlq.code_matmul` multiplies them by the codes.
 
-    The operations form three levels: `hlq.linear` and `hlq.gather` on logical planes; `hlq.build_lut`, `hlq.lut_matmul`
-    and `hlq.packed_gather` on weights packed for an instruction set; `hlq.lookup` and `hlq.accumulate` on vectors.
+    The operations form three levels: `hlq.linear` and `hlq.gather` on logical planes or codes; `hlq.build_lut`, `hlq.lut_matmul`,
+    `hlq.quantize_rows`, `hlq.code_matmul` and `hlq.packed_gather` on weights packed for an instruction set; `hlq.lookup`,
+    `hlq.accumulate` and `hlq.dot` on vectors.
     Source of the format: ELUTQ, arXiv 2510.19482.
   }];
   let useDefaultAttributePrinterParser = 1;

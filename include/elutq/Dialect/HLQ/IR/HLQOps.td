@@ -29,6 +29,23 @@ class HLQ_DestinationOp<string mnemonic, list<Trait> traits = []> : HLQ_Op<mnemo
   let extraClassDeclaration = destinationDeclaration;
 }
 
+/// What ops on logical weights know of them.
+class HLQ_MatrixDeclaration {
+  code declaration = [{
+    /// 1 to 4 with planes, 8 with codes.
+    int64_t getBits() {
+      auto type = ::llvm::cast<::mlir::ShapedType>(getPlanes().getType());
+      return type.getRank() == 2 ? 8 : type.getDimSize(0);
+    }
+    /// Rows of the matrix.
+    int64_t getNumRows() {
+      auto type = ::llvm::cast<::mlir::ShapedType>(getPlanes().getType());
+      return type.getDimSize(type.getRank() - 2);
+    }
+    int64_t getNumGroups() { return ::llvm::cast<::mlir::ShapedType>(getScales().getType()).getDimSize(1); }
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Logical planes
 //===----------------------------------------------------------------------===//
@@ -42,6 +59,7 @@ def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
     |----------|------------------------|-------------|--------------------------------------------------------------|
     | `input`  | `[M, K]`               | f32         | activations                                                  |
     | `planes` | `[bits, N, G*g/8]`     | i8          | bit `t` of byte `i` is column `8*i + t`; columns from `K` on are 0 |
+    |          | or `[N, G*g]`          | i8          | 8 bits: the unsigned code `q` of each column, `w = s * q + z`; columns from `K` on are 0 |
     | `scales` | `[N, G, bits or 1]`    | f16 or f32  | one scale per plane, or one (`s_j = 2^j * s`)                |
     | `zeros`  | `[N, G]` (optional)    | as `scales` | absent: `z = -zero_point * s`, with one scale only           |
     | `init`   | `[M, N]`               | f32         | result                                                       |
@@ -49,10 +67,10 @@ def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
     with `g = group_size` and `G = ceil(K / g)`.
 
     Constraints:
-    - (C1) `bits` (dim 0 of `planes`) is 1 to 4.
+    - (C1) `bits` (dim 0 of `planes` of rank 3) is 1 to 4; `planes` of rank 2 are codes of 8 bits.
     - (C2) `group_size` is 16, 32, 64, 128, 256, or at least `K` and a multiple of 32 (one group per row).
-    - (C3) `planes` has `G * g / 8` bytes per row and plane.
-    - (C4) `scales` is `[N, G, bits]` or `[N, G, 1]`.
+    - (C3) `planes` has `G * g / 8` bytes per row and plane, or `G * g` per row of codes.
+    - (C4) `scales` is `[N, G, bits]` or `[N, G, 1]`; with codes `[N, G, 1]`.
     - (C5) `zeros` is `[N, G]` with the element type of `scales`; absent only with one scale per group and `zero_point`.
     - (C6) `init` is `[M, N]`; tensor form has one result of its type, memref form none.
 
@@ -68,10 +86,7 @@ def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
     `ins` `(` $input `,` $planes `,` $scales (`,` $zeros^)? `:` type($input) `,` type($planes) `,` type($scales) (`,` type($zeros)^)? `)`
     `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
   }];
-  let extraClassDeclaration = destinationDeclaration # [{
-    int64_t getBits() { return ::llvm::cast<::mlir::ShapedType>(getPlanes().getType()).getDimSize(0); }
-    int64_t getNumGroups() { return ::llvm::cast<::mlir::ShapedType>(getScales().getType()).getDimSize(1); }
-  }];
+  let extraClassDeclaration = destinationDeclaration # HLQ_MatrixDeclaration<>.declaration;
 }
 
 def HLQ_GatherOp : HLQ_DestinationOp<"gather"> {
@@ -93,6 +108,7 @@ def HLQ_GatherOp : HLQ_DestinationOp<"gather"> {
     `ins` `(` $indices `,` $planes `,` $scales (`,` $zeros^)? `:` type($indices) `,` type($planes) `,` type($scales) (`,` type($zeros)^)? `)`
     `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
   }];
+  let extraClassDeclaration = destinationDeclaration # HLQ_MatrixDeclaration<>.declaration;
 }
 
 def HLQ_PackOp : HLQ_Op<"pack", [Pure]> {
@@ -114,6 +130,7 @@ def HLQ_PackOp : HLQ_Op<"pack", [Pure]> {
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$planes `,` $scales (`,` $zeros^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
+  let extraClassDeclaration = HLQ_MatrixDeclaration<>.declaration;
 }
 
 //===----------------------------------------------------------------------===//
@@ -195,8 +212,8 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
     | `packed` | `[NB, block bytes]`   | i8   | row blocks in `layout`                      |
     | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
 
-    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide weight groups:
-    `group_size % table_group == 0`, `U = G * group_size / table_group`, and `G` is even with dword lanes and groups of 16; (C3) shapes as above, `8 * kernel.table_bits` bytes of tables per chunk; (C4) `table_group <= 1024`, so that 16-bit sums of bytes hold.
+    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block, of planes (1 to 4 bits); (C2) table groups divide weight groups:
+    `group_size % table_group == 0`, `U = G * group_size / table_group`, and `G` is even with dword lanes and groups of 16; (C3) shapes as above, `8 * kernel.table_bits` bytes of tables per chunk; (C4) `table_group <= 1024`, so that 16-bit sums of bytes hold; (C5) the algorithm of `kernel` is `lut`.
 
     ```mlir
     %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<1x8x4x64xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<4x896xi8>)
@@ -214,11 +231,104 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
   }];
 }
 
+def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+                                                "getResultTilePosition"]>]> {
+  let summary = "Round activations to integers of 8 or 16 bits";
+  let description = [{
+    For the activations `x` of row `m` (columns from `K` on count as 0):
+
+    ```
+    scale(m, u)   = max over the columns of table group u of |x| / limit      (table group: `table_group` columns)
+    e(m, k)       = round_half_even(x / scale)
+    sum(m, u)     = sum over the columns of table group u of x
+    offset(m, u)  = -128 * sum over the columns of table group u of e
+    ```
+
+    An entry of 8 bits (`limit = 127`) is the byte `e`; one of 16 bits (`limit = 127 * 256`) the signed bytes `high` and
+    `low` with `e = 256 * high + low`. |error| of an entry is at most `scale / 2`. A group of zeros has scale 0 and zero entries, and so has one whose scale is
+    below 2^-126. The division is a multiplication with `1 / scale`; `sum` adds in the order of `hlq.build_lut`. `offset` turns
+    a sum over codes `q` into one over `q - 128`, whose rounding errors are a fraction.
+
+    | operand   | shape                      | type | meaning                                                             |
+    |-----------|----------------------------|------|---------------------------------------------------------------------|
+    | `input`   | `[M, K]`                   | f32  | activations                                                         |
+    | `entries` | `[MB, C, m_tile, 16 or 32]` | i8  | row `m = mb*m_tile + i`; chunk `c` of 16 columns; with 16 bits the 16 high bytes, then the low ones |
+    | `scales`  | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
+    | `sums`    | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
+    | `offsets` | `[MB, U, m_tile]`          | i32  | offset of each table group                                          |
+
+    with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on are those
+    of zero activations.
+
+    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`.
+
+    ```mlir
+    %e:4 = hlq.quantize_rows ins(%x : tensor<4x128xf32>)
+             outs(%e0, %s0, %u0, %o0 : tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>) {table_group = 32 : i64}
+             -> tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$input, Variadic<AnyShaped>:$inits, I64Attr:$table_group);
+  let assemblyFormat = [{
+    `ins` `(` $input `:` type($input) `)` `outs` `(` $inits `:` type($inits) `)` attr-dict (`->` type($results)^)?
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitsMutable(); }
+  }];
+}
+
+def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+                                                "getResultTilePosition"]>]> {
+  let summary = "Multiply rounded activations by a packed matrix of 8-bit codes, transposed";
+  let description = [{
+    With `acc(m, n, u) = sum over the columns k of table group u of (q[n, k] - 128) * e(m, k)`, an exact integer, and `G`
+    weight groups of one or more whole table groups each:
+
+    ```
+    p(G)       = fold over u in G of fma(scale(m, u), float(acc(m, n, u)), p),   p starts at 0
+    y          = fma(s[n, G], p(G), y)
+    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one
+    init[m, n] = y,  groups in ascending order, y starts at 0
+    zc         = uniform: fma(s, 128, z)    symmetric: s * (128 - zero_point)
+    ```
+
+    This order is the contract: every lowering gives the same bits, whatever the tiles, the chunk or the number of threads.
+
+    | operand  | shape                 | type | meaning                                     |
+    |----------|-----------------------|------|---------------------------------------------|
+    | `entries`, `scales`, `sums`, `offsets` | see `hlq.quantize_rows` |      | rounded activations |
+    | `packed` | `[NB, block bytes]`   | i8   | row blocks in `layout`                      |
+    | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
+
+    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block, of codes (8 bits); (C2) table groups divide
+    weight groups: `group_size % table_group == 0`, `U = G * group_size / table_group`; (C3) shapes as above,
+    `2 * kernel.table_bits` bytes of entries per chunk; (C4) `table_group <= 256`, so that 32-bit sums of products hold;
+    (C5) the algorithm of `kernel` is `dot`.
+
+    ```mlir
+    %y = hlq.code_matmul ins(%e, %s, %u, %o, %p : tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>, tensor<4x2304xi8>)
+           outs(%init : tensor<4x64xf32>)
+           {layout = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 32, params = uniform, param_type = f16>,
+            kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 4, n_tile = 4, table_bits = 16>, table_group = 32 : i64}
+           -> tensor<4x64xf32>
+    ```
+  }];
+  let arguments = (ins AnyShaped:$entries, AnyShaped:$scales, AnyShaped:$sums, AnyShaped:$offsets, AnyShaped:$packed,
+                       AnyShaped:$init,
+                       HLQ_LayoutAttr:$layout, HLQ_KernelAttr:$kernel, I64Attr:$table_group);
+  let assemblyFormat = [{
+    `ins` `(` $entries `,` $scales `,` $sums `,` $offsets `,` $packed `:` type($entries) `,` type($scales) `,` type($sums) `,` type($offsets) `,` type($packed) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
+  }];
+}
+
 def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
   let summary = "Take rows of a packed HLQ matrix by index, as floats";
   let description = [{
-    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma (`symmetric`: `z = s * -zero_point`), read from the layout that `hlq.lut_matmul` reads: a tied embedding
-    and head share one copy.
+    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma (`symmetric`: `z = s * -zero_point`); with 8 bits `fma(s, q, z)`. Read from the layout that the
+    products read: a tied embedding and head share one copy.
 
     Constraints: (C1) `packed` is `[NB, layout.getRowBlockBytes(G)]`; (C2) `indices` is `[M]` of i64, `init` is `[M, K]` of f32 with `K <= G * group_size`.
 
@@ -270,6 +380,25 @@ def HLQ_AccumulateOp : HLQ_Op<"accumulate", [Pure, AllTypesMatch<["acc", "result
   let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$bytes);
   let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
   let assemblyFormat = "$acc `,` $bytes attr-dict `:` type($acc) `,` type($bytes)";
+  let hasVerifier = 1;
+}
+
+def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesMatch<["codes", "bytes"]>]> {
+  let summary = "Add each four products of unsigned codes and signed bytes to a 32-bit lane";
+  let description = [{
+    `result[i] = acc[i] + sum over b < 4 of codes[4i+b] * bytes[4i+b]`, codes zero-extended, bytes sign-extended, the sum exact and
+    its addition to `acc` wrapping. It is one `vpdpbusd`.
+
+    Constraints: (C1) `codes` and `bytes` have four times the lanes of `acc`.
+
+    ```mlir
+    %r = hlq.dot %acc, %codes, %bytes : vector<16xi32>, vector<64xi8>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$codes,
+                       VectorOfLengthAndType<[16, 32, 64], [I8]>:$bytes);
+  let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
+  let assemblyFormat = "$acc `,` $codes `,` $bytes attr-dict `:` type($acc) `,` type($codes)";
   let hasVerifier = 1;
 }
 

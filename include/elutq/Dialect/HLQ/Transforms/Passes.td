@@ -11,7 +11,7 @@
 include "mlir/Pass/PassBase.td"
 
 def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
-  let summary = "Quantize constant float weights to bit planes";
+  let summary = "Quantize constant float weights to bit planes or 8-bit codes";
   let description = [{
     Rewrites products with a constant right-hand side to `hlq.linear`, and look-ups in a constant table to `hlq.gather`:
 
@@ -20,7 +20,7 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
     - `lm.gather`.
 
     The weights are fitted from their values alone. A constant that several ops read is quantized once: a tied embedding and
-    head share planes, with the larger of `embedding-bits` and `head-bits`. The new constants are resources outside the heap,
+    head share one matrix, with the larger of `embedding-bits` and `head-bits`. The new constants are resources outside the heap,
     and the pages of the old ones are given back after each matrix, so that the memory needed is that of the largest one.
 
     The head is the product whose constant is an embedding, too, or whose node or weight name contains `lm_head`.
@@ -43,13 +43,13 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
   let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
   let options = [
-    Option<"bits", "bits", "int64_t", /*default=*/"4", "Planes of a linear layer, 1 to 4 (default 4)">,
+    Option<"bits", "bits", "int64_t", /*default=*/"4", "Bits of a linear layer, 1 to 4 or 8 (default 4)">,
     Option<"groupSize", "group-size", "int64_t", /*default=*/"128",
            "Columns per group: 16, 32, 64, 128, 256, or 0 for one group per row (default 128)">,
     Option<"embeddingBits", "embedding-bits", "int64_t", /*default=*/"4",
-           "Planes of an embedding, 1 to 4, or 0 to leave it in float (default 4)">,
+           "Bits of an embedding, 1 to 4 or 8, or 0 to leave it in float (default 4)">,
     Option<"headBits", "head-bits", "int64_t", /*default=*/"4",
-           "Planes of the head, 1 to 4, or 0 to leave it in float (default 4)">,
+           "Bits of the head, 1 to 4 or 8, or 0 to leave it in float (default 4)">,
     Option<"exclude", "exclude", "std::string", /*default=*/"",
            "Leave in float what has a node or weight name that this regular expression matches">,
     Option<"threads", "threads", "unsigned", /*default=*/"0", "Threads; 0 for one per processor (default 0)">,
@@ -85,7 +85,7 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
     Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
            "avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic (default generic)">,
     Option<"wideTables", "wide-tables", "std::string", /*default=*/"",
-           "Tables of 16 bits for products that have a node name that this regular expression matches (default none)">,
+           "Tables or rounded activations of 16 bits for products that have a node name that this regular expression matches (default none)">,
   ];
   let statistics = [Statistic<"numKernels", "num-kernels", "Number of products that got a kernel">];
 }
@@ -93,7 +93,8 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
 def LowerLinearPass : Pass<"hlq-lower-linear"> {
   let summary = "Lower hlq.linear and hlq.gather to ops on packed weights";
   let description = [{
-    Rewrites `hlq.linear` to `hlq.build_lut`, `hlq.pack` and `hlq.lut_matmul`, followed by `tensor.extract_slice` where rows or
+    Rewrites `hlq.linear` to `hlq.build_lut`, `hlq.pack` and `hlq.lut_matmul`, or, where its kernel's algorithm is `dot`, to
+    `hlq.quantize_rows`, `hlq.pack` and `hlq.code_matmul`, followed by `tensor.extract_slice` where rows or
     columns are padded, and `hlq.gather` to `hlq.pack` and `hlq.packed_gather`.
 
     Requires: tensors of static shape, the attributes of `hlq-select-kernel`.
@@ -114,7 +115,7 @@ def LowerLinearPass : Pass<"hlq-lower-linear"> {
   let statistics = [
     Statistic<"numLinears", "num-linears", "Number of hlq.linear lowered">,
     Statistic<"numGathers", "num-gathers", "Number of hlq.gather lowered">,
-    Statistic<"numShared", "num-shared", "Number of tables and packed matrices merged with an equal one">,
+    Statistic<"numShared", "num-shared", "Number of tables, rounded activations and packed matrices merged with an equal one">,
   ];
 }
 
