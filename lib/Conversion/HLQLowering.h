@@ -23,7 +23,7 @@ struct UnitLayout {
       : rows(layout.getRows()), stepColumns(layout.getStepColumns()), vectorBytes(layout.getVectorBytes()),
         unitColumns(layout.getUnitColumns()), unitBytes(layout.getUnitBytes()),
         groupsPerUnit(unitColumns / layout.getGroupSize()), planeBytes(unitColumns / stepColumns * vectorBytes),
-        planesBytes(layout.getBits() * planeBytes), paramBytes(layout.getParamType().getIntOrFloatBitWidth() / 8),
+        planesBytes(layout.getNumPlanes() * planeBytes), paramBytes(layout.getParamType().getIntOrFloatBitWidth() / 8),
         groupParamBytes((layout.getScalesPerGroup() + layout.hasZero()) * rows * paramBytes) {}
 
   int64_t rows, stepColumns, vectorBytes, unitColumns, unitBytes;
@@ -34,17 +34,26 @@ struct UnitLayout {
   int64_t paramBytes, groupParamBytes;
 };
 
-/// `h` of the op description: half the sum of the scales of all planes is `h` times the sum of the stored scales.
-inline double getHalfScaleSum(LayoutAttr layout) {
+/// What is taken from a code of 8 bits: the offset of `hlq.quantize_rows` makes up for it.
+inline constexpr int64_t kCodeCentre = 128;
+
+/// What the scale of a group is multiplied by in `zc` of the op description: half the sum of the planes' scales is
+/// `getCentre` times the sum of the stored ones.
+inline double getCentre(LayoutAttr layout) {
+  if (layout.hasCodes())
+    return kCodeCentre;
   return layout.getParams() == Params::HLQ ? 0.5 : 0.5 * ((1 << layout.getBits()) - 1);
 }
 
-/// Bits of an entry of `tables`.
-inline int64_t getTableBits(mlir::Value tables) {
-  return llvm::cast<mlir::ShapedType>(tables.getType()).getDimSize(3) / 8;
+/// Bits of an entry of `tables` or of rounded activations.
+inline int64_t getTableBits(BuildLutOp op) {
+  return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) / 8;
+}
+inline int64_t getTableBits(QuantizeRowsOp op) {
+  return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) / 2;
 }
 
-/// The greatest magnitude of a table entry. With 16 bits the high byte, rounded, stays within a signed byte.
+/// The greatest magnitude of an entry. With 16 bits the high byte, rounded, stays within a signed byte.
 inline float getTableLimit(int64_t tableBits) { return tableBits == 8 ? 127 : 127 * 256; }
 
 /// What scales below are taken as zero, the least normal float: their reciprocals stay finite.

@@ -167,9 +167,9 @@ func.func @gather_{case.name}(%i: memref<{case.m}xi64>, %w: {packed}, %y: {rows}
     return "\n".join(text)
 
 
-def compile_module(folder, isa, lowering):
+def compile_module(folder, isa, lowering, text):
     source, llvm, library = (folder / f"{lowering}{suffix}" for suffix in (".mlir", ".ll", ".so"))
-    source.write_text(module(isa))
+    source.write_text(text)
     opt = [BUILD / "bin" / "elutq-opt", source, f"--convert-hlq-to-{lowering}"]
     opt += [f"--convert-hlq-to-llvm=isa={isa.removesuffix('-dword')}", *LOWER]
     lowered = subprocess.run(opt, check=True, capture_output=True, text=True).stdout
@@ -180,6 +180,17 @@ def compile_module(folder, isa, lowering):
     clang = [LLVM_BIN / "clang", "-x", "ir", llvm, "-shared", "-fPIC", "-o", library, "-lm", "-Wno-override-module"]
     subprocess.run([*clang, "-O2" if lowering == "vector" else "-O1", *flags], check=True)
     return emulator.Library(library, isa.removesuffix("-dword")) if emulated else ctypes.CDLL(str(library))
+
+
+def compile_libraries(folder, isa, text):
+    """The module `text` as a library, by loops and by vectors."""
+    return {lowering: compile_module(folder, isa, lowering, text) for lowering in ("loops", "vector")}
+
+
+def close_libraries(libraries):
+    for library in libraries.values():
+        if isinstance(library, emulator.Library):
+            library.close()
 
 
 def host_flags():
@@ -198,23 +209,24 @@ def compiled(tmp_path_factory):
 
     def get(isa):
         if isa not in known:
-            folder = tmp_path_factory.mktemp(isa)
-            known[isa] = {lowering: compile_module(folder, isa, lowering) for lowering in ("loops", "vector")}
+            known[isa] = compile_libraries(tmp_path_factory.mktemp(isa), isa, module(isa))
         return known[isa]
 
     yield get
     for libraries in known.values():
-        for library in libraries.values():
-            if isinstance(library, emulator.Library):
-                library.close()
+        close_libraries(libraries)
+
+
+def skip_unless_runnable(isa):
+    if not ISAS[isa][3] <= host_flags():
+        pytest.skip(f"this machine lacks {isa}")
+    if isa.startswith("neon"):
+        emulator.skip_unless_available()
 
 
 @pytest.fixture
 def kernels(request, compiled):
-    if not ISAS[request.param][3] <= host_flags():
-        pytest.skip(f"this machine lacks {request.param}")
-    if request.param.startswith("neon"):
-        emulator.skip_unless_available()
+    skip_unless_runnable(request.param)
     return request.param, compiled(request.param)
 
 

@@ -16,13 +16,15 @@ namespace elutq::hlq {
 enum class X86Level { AVX2, AVX512BW, AVX512VBMI };
 
 /// [GenericLookup] 16 lanes at a time as extractions, which LLVM turns into one byte permutation where there is one;
-/// [GenericAccumulate] by shifts.
+/// [GenericAccumulate] and [GenericDot] by shifts.
 void populateHLQToLLVMGenericPatterns(mlir::RewritePatternSet &patterns, mlir::PatternBenefit benefit = 1);
 
-/// [X86Lookup] `vpshufb` or `vpermb`; [X86Accumulate] `vpdpbusd`, or `vpmaddubsw` and `vpmaddwd`.
+/// [X86Lookup] `vpshufb` or `vpermb`; [X86Accumulate] `vpdpbusd`, or `vpmaddubsw` and `vpmaddwd`; [X86Dot]
+/// `vpdpbusd`, or `vpmaddwd` of words.
 void populateHLQToLLVMX86Patterns(mlir::RewritePatternSet &patterns, X86Level level, mlir::PatternBenefit benefit = 2);
 
-/// [AArch64Lookup] `tbl` of one or four registers; [AArch64Accumulate] `sdot`, or `saddlp` twice.
+/// [AArch64Lookup] `tbl` of one or four registers; [AArch64Accumulate] `sdot`, or `saddlp` twice;
+/// [AArch64Dot] `sdot`, or products of words.
 void populateHLQToLLVMAArch64Patterns(mlir::RewritePatternSet &patterns, bool hasDotProduct,
                                       mlir::PatternBenefit benefit = 2);
 

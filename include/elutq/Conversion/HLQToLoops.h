@@ -13,7 +13,8 @@
 namespace elutq::hlq {
 
 /// Patterns that rewrite ops on memrefs to scalar loops:
-/// [LowerBuildLut] `hlq.build_lut`, [LowerLutMatmul] `hlq.lut_matmul`, [LowerPackedGather] `hlq.packed_gather`.
+/// [LowerBuildLut] `hlq.build_lut`, [LowerLutMatmul] `hlq.lut_matmul`, [LowerQuantizeRows] `hlq.quantize_rows`,
+/// [LowerCodeMatmul] `hlq.code_matmul`, [LowerPackedGather] `hlq.packed_gather`.
 void populateHLQToLoopsPatterns(mlir::RewritePatternSet &patterns, mlir::PatternBenefit benefit = 1);
 
 } // namespace elutq::hlq

@@ -17,9 +17,9 @@ include "mlir/Pass/PassBase.td"
 def ConvertHLQToLoopsPass : Pass<"convert-hlq-to-loops"> {
   let summary = "Lower bufferized hlq ops to scalar loops, the reference";
   let description = [{
-    `hlq.build_lut`, `hlq.lut_matmul` and `hlq.packed_gather` become loops that read one nibble, one table entry and one
-    parameter at a time, on any CPU. They compute what the op descriptions say in the order they say it: the oracle that
-    `convert-hlq-to-vector` must agree with bit for bit.
+    `hlq.build_lut`, `hlq.lut_matmul`, `hlq.quantize_rows`, `hlq.code_matmul` and `hlq.packed_gather` become loops that read one
+    nibble or code, one entry and one parameter at a time, on any CPU. They compute what the op descriptions say in the order
+    they say it: the oracle that `convert-hlq-to-vector` must agree with bit for bit.
 
     Requires: memref operands. Ensures: none of these ops remains. Next: `elutq-expand-math`.
 
@@ -50,10 +50,11 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
   let description = [{
     One generator, driven by `#hlq.layout`, `m_tile` and `table_group`, emits the kernels of all instruction sets: vectors
     of plane bytes are cut into nibbles, `hlq.lookup` finds their table entries, and either `hlq.accumulate` (dword lanes)
-    or a pair of 16-bit sums (byte lanes) adds them. K is cut into pieces whose tables stay in the first-level cache.
+    or a pair of 16-bit sums (byte lanes) adds them; codes of 8 bits go to `hlq.dot`. K is cut into pieces
+    whose tables stay in the first-level cache.
 
-    Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup` and
-    `hlq.accumulate` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
+    Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup`,
+    `hlq.accumulate` and `hlq.dot` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
     Next: `convert-hlq-to-llvm`.
 
     ```mlir
@@ -77,11 +78,12 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
 //===----------------------------------------------------------------------===//
 
 def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
-  let summary = "Lower hlq.lookup and hlq.accumulate to an instruction set";
+  let summary = "Lower hlq.lookup, hlq.accumulate and hlq.dot to an instruction set";
   let description = [{
     A look-up becomes `vpshufb` (`avx2`, `avx512bw`), `vpermb` (`avx512vbmi`) or `tbl` (`neon`), a sum of bytes becomes
-    `vpdpbusd` (`avx512vbmi`, which stands for VBMI and VNNI together) or `sdot` (`neon_dotprod`). `generic` uses portable
-    vector operations. Every vector length works with every instruction set; only hlq ops are touched.
+    `vpdpbusd` (`avx512vbmi`, which stands for VBMI and VNNI together) or `sdot` (`neon_dotprod`). A product of codes becomes
+    `vpdpbusd`, `vpmaddwd` of bytes widened to words (`avx2`, `avx512bw`), `sdot` or widening multiplications (`neon`).
+    `generic` uses portable vector operations. Every vector length works with every instruction set; only hlq ops are touched.
 
     ```mlir
     %r = hlq.lookup %table[%idx] : vector<16xi8>, vector<32xi8>
@@ -90,7 +92,7 @@ def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
     %r = llvm.call_intrinsic "llvm.x86.avx2.pshuf.b"(%t, %idx) : (vector<32xi8>, vector<32xi8>) -> vector<32xi8>
     ```
 
-    Requires: nothing. Ensures: no `hlq.lookup` and no `hlq.accumulate` remains. Next: `convert-vector-to-llvm`.
+    Requires: nothing. Ensures: no `hlq.lookup`, `hlq.accumulate` or `hlq.dot` remains. Next: `convert-vector-to-llvm`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::vector::VectorDialect"];
   let options = [
@@ -216,8 +218,9 @@ def ConvertONNXToHLQPass : Pass<"convert-onnx-to-hlq"> {
   let summary = "Convert quantized linear layers and embeddings to hlq";
   let description = [{
     `onnx.contrib.MatMulNBits`, `onnx.contrib.GatherBlockQuantized`, `onnx.elutq.HLQMatMul` and `onnx.elutq.HLQGather` with
-    constant weights become `hlq.linear` and `hlq.gather`. The codes of uniform formats are cut into bit planes without loss;
-    their scales and zeros are kept in f32: `s_j = 2^j * s`, `z = -zero_point * s`. Zero points may be integers or floats.
+    constant weights become `hlq.linear` and `hlq.gather`. The codes of uniform formats are cut into bit planes without loss,
+    those of 8 bits stay codes; their scales and zeros are kept in f32: `s_j = 2^j * s`, `z = -zero_point * s`. Zero points may
+    be integers or floats.
 
     Requires: static shapes; `lm-build-entry` has run. Ensures: no quantized op remains; one that cannot be converted is an
     error. Next: `convert-onnx-to-linalg`.

@@ -31,7 +31,7 @@ struct ConvertHLQToLLVMPass : elutq::impl::ConvertHLQToLLVMPassBase<ConvertHLQTo
           << isa;
       return signalPassFailure();
     }
-    getOperation()->walk([&](Operation *op) { numLowered += llvm::isa<LookupOp, AccumulateOp>(op); });
+    getOperation()->walk([&](Operation *op) { numLowered += llvm::isa<LookupOp, AccumulateOp, DotOp>(op); });
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

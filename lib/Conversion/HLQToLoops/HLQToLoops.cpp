@@ -51,6 +51,13 @@ struct PackedReader : LoopEmitter {
     return arith::AndIOp::create(b, loc, arith::ShRUIOp::create(b, loc, byte, shift), i32(15));
   }
 
+  /// The code of column `column` of the group, in row `row`, as i32.
+  Value readCode(Value block, Value row, Value column) {
+    Value step = div(column, unit.stepColumns), byteInStep = add(mul(row, 4), rem(column, 4));
+    Value offset = add(add(unitOffset, mul(step, unit.vectorBytes)), byteInStep);
+    return arith::ExtUIOp::create(b, loc, b.getI32Type(), load(packed, {block, offset}));
+  }
+
   /// Parameter `number` of the group (scales, then the zero) of row `row` as f32.
   Value readParam(Value block, Value row, int64_t number) {
     Value offset = add(add(unitOffset, mul(groupInUnit, unit.groupParamBytes)), mul(row, unit.paramBytes));
@@ -82,78 +89,39 @@ struct PackedReader : LoopEmitter {
 };
 
 //===----------------------------------------------------------------------===//
-// build_lut
+// build_lut and quantize_rows
 //===----------------------------------------------------------------------===//
 
-struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
-  using OpRewritePattern::OpRewritePattern;
+/// Emits what both ops do to a row of activations.
+template <typename OpTy>
+struct ActivationEmitter : LoopEmitter {
+  ActivationEmitter(OpBuilder &builder, OpTy op)
+      : LoopEmitter{builder, op.getLoc()}, op(op), entries(op.getInits()[0]), scales(op.getInits()[1]),
+        sums(op.getInits()[2]), columns(op.getTableGroup()), tableBits(getTableBits(op)) {}
 
-  LogicalResult matchAndRewrite(BuildLutOp op, PatternRewriter &rewriter) const override {
-    if (!hasMemRefOperands(op))
-      return rewriter.notifyMatchFailure(op, "expected memref operands");
-    LoopEmitter e{rewriter, op.getLoc()};
-    Value tables = op.getInits()[0], scales = op.getInits()[1], sums = op.getInits()[2];
-    int64_t mTile = cast<MemRefType>(tables.getType()).getDimSize(2);
+  /// Runs `body` for each table group of each row: its block, its number in the block, the row, the table group.
+  void forEachTableGroup(function_ref<void(Value block, Value i, Value row, Value u)> body) {
+    int64_t mTile = cast<MemRefType>(entries.getType()).getDimSize(2);
     int64_t tableGroups = cast<MemRefType>(scales.getType()).getDimSize(1);
-    int64_t columns = op.getTableGroup(), tableBits = getTableBits(tables);
-    Value zero = e.f32(0);
-
-    e.loop(e.dim(tables, 0), [&](Value block) {
-      e.loop(0, mTile, [&](Value i) {
-        Value row = e.add(e.mul(block, mTile), i);
-        e.loop(0, tableGroups, [&](Value u) {
-          Value first = e.mul(u, columns);
-          Value greatest = e.loop(0, columns / 4, zero, [&](Value s, ValueRange greatest) -> SmallVector<Value> {
-            return e.loop(0, 16, greatest, [&](Value entry, ValueRange greatest) -> SmallVector<Value> {
-              Value t = math::AbsFOp::create(e.b, e.loc, emitEntry(e, op.getInput(), row, e.add(first, e.mul(s, 4)), entry));
-              Value isGreater = arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGT, t, greatest[0]);
-              return {arith::SelectOp::create(e.b, e.loc, isGreater, t, greatest[0])};
-            });
-          })[0];
-          Value scale = arith::DivFOp::create(e.b, e.loc, greatest, e.f32(getTableLimit(tableBits)));
-          Value isLarge =
-              arith::CmpFOp::create(e.b, e.loc, arith::CmpFPredicate::OGE, scale, e.f32(kLeastTableScale));
-          scale = arith::SelectOp::create(e.b, e.loc, isLarge, scale, zero);
-          Value inverse = arith::DivFOp::create(e.b, e.loc, e.f32(1), scale);
-          inverse = arith::SelectOp::create(e.b, e.loc, isLarge, inverse, zero);
-          e.store(scale, scales, {block, u, i});
-          e.store(emitSum(e, op.getInput(), row, first, columns), sums, {block, u, i});
-
-          e.loop(0, columns / 4, [&](Value s) {
-            Value column = e.add(first, e.mul(s, 4));
-            e.loop(0, 16, [&](Value entry) {
-              Value t = emitEntry(e, op.getInput(), row, column, entry);
-              t = math::RoundEvenOp::create(e.b, e.loc, arith::MulFOp::create(e.b, e.loc, t, inverse));
-              t = arith::FPToSIOp::create(e.b, e.loc, e.b.getI32Type(), t);
-              SmallVector<Value> bytes{t};
-              if (tableBits == 16)
-                bytes.insert(bytes.begin(), arith::ShRSIOp::create(e.b, e.loc, e.add(t, e.i32(128)), e.i32(8)));
-              Value place = e.add(e.mul(e.rem(s, 4), 16), entry);
-              for (auto [part, byte] : llvm::enumerate(bytes)) {
-                if (getLane(op) == Lane::Byte)
-                  byte = e.add(byte, e.i32(128));
-                byte = arith::TruncIOp::create(e.b, e.loc, e.b.getI8Type(), byte);
-                e.store(byte, tables, {block, e.div(column, 16), i, e.add(place, 64 * part)});
-              }
-            });
-          });
-        });
+    loop(dim(entries, 0), [&](Value block) {
+      loop(0, mTile, [&](Value i) {
+        Value row = add(mul(block, mTile), i);
+        loop(0, tableGroups, [&](Value u) { body(block, i, row, u); });
       });
     });
-    rewriter.eraseOp(op);
-    return success();
   }
 
-  /// `input[row, column]`, 0 outside.
-  static Value emitInput(LoopEmitter &e, Value input, Value row, Value column) {
-    auto isBelow = [&](Value value, int64_t dim) -> Value {
-      return arith::CmpIOp::create(e.b, e.loc, arith::CmpIPredicate::ult, value, e.dim(input, dim));
+  /// The activation, 0 outside.
+  Value emitInput(Value row, Value column) {
+    auto isBelow = [&](Value value, int64_t number) -> Value {
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, value, dim(op.getInput(), number));
     };
-    Value isInside = arith::AndIOp::create(e.b, e.loc, isBelow(row, 0), isBelow(column, 1));
+    Value isInside = arith::AndIOp::create(b, loc, isBelow(row, 0), isBelow(column, 1));
     auto ifOp = scf::IfOp::create(
-        e.b, e.loc, isInside,
+        b, loc, isInside,
         [&](OpBuilder &b, Location loc) {
-          scf::YieldOp::create(b, loc, memref::LoadOp::create(b, loc, input, ValueRange{row, column}).getResult());
+          Value x = memref::LoadOp::create(b, loc, op.getInput(), ValueRange{row, column});
+          scf::YieldOp::create(b, loc, x);
         },
         [&](OpBuilder &b, Location loc) {
           scf::YieldOp::create(b, loc,
@@ -162,147 +130,311 @@ struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
     return ifOp.getResult(0);
   }
 
-  /// `t(entry)` of the four activations from `column` on.
-  static Value emitEntry(LoopEmitter &e, Value input, Value row, Value column, Value entry) {
-    Value bits = arith::IndexCastOp::create(e.b, e.loc, e.b.getI32Type(), entry), t;
-    for (int64_t q = 0; q < 4; ++q) {
-      Value bit = arith::TruncIOp::create(e.b, e.loc, e.b.getI1Type(),
-                                          arith::ShRUIOp::create(e.b, e.loc, bits, e.i32(q)));
-      Value sign = arith::SelectOp::create(e.b, e.loc, bit, e.f32(0.5f), e.f32(-0.5f));
-      Value x = emitInput(e, input, row, e.add(column, q));
-      t = q == 0 ? arith::MulFOp::create(e.b, e.loc, x, sign).getResult() : e.fma(x, sign, t);
-    }
-    return t;
+  Value emitGreater(Value magnitude, Value greatest) {
+    Value isGreater = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, magnitude, greatest);
+    return arith::SelectOp::create(b, loc, isGreater, magnitude, greatest);
   }
 
-  /// The sum of a table group by 16 lanes, which are then added in a tree.
-  static Value emitSum(LoopEmitter &e, Value input, Value row, Value first, int64_t columns) {
-    SmallVector<Value> lanes(16, e.f32(0));
-    lanes = e.loop(0, columns / 16, lanes, [&](Value c, ValueRange lanes) {
+  /// Stores scale and sum of a table group whose greatest magnitude is known; returns the inverse of the scale.
+  Value emitScale(Value block, Value i, Value row, Value u, Value greatest) {
+    Value zero = f32(0);
+    Value scale = arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(tableBits)));
+    Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, scale, f32(kLeastTableScale));
+    scale = arith::SelectOp::create(b, loc, isLarge, scale, zero);
+    Value inverse = arith::DivFOp::create(b, loc, f32(1), scale);
+    inverse = arith::SelectOp::create(b, loc, isLarge, inverse, zero);
+    store(scale, scales, {block, u, i});
+    store(emitSum(row, mul(u, columns)), sums, {block, u, i});
+    return inverse;
+  }
+
+  /// The entry of `value` as i32.
+  Value emitRounded(Value value, Value inverse) {
+    Value scaled = arith::MulFOp::create(b, loc, value, inverse);
+    return arith::FPToSIOp::create(b, loc, b.getI32Type(), math::RoundEvenOp::create(b, loc, scaled));
+  }
+
+  /// The bytes of an entry as i32: high ones, if any, before low ones.
+  SmallVector<Value> emitBytes(Value entry) {
+    SmallVector<Value> bytes{entry};
+    if (tableBits == 16)
+      bytes.insert(bytes.begin(), arith::ShRSIOp::create(b, loc, add(entry, i32(128)), i32(8)));
+    return bytes;
+  }
+
+  void storeByte(Value byte, ValueRange indices) {
+    store(arith::TruncIOp::create(b, loc, b.getI8Type(), byte), entries, indices);
+  }
+
+  /// The sum of the columns from `first` on, by 16 lanes.
+  Value emitSum(Value row, Value first) {
+    SmallVector<Value> lanes(16, f32(0));
+    lanes = loop(0, columns / 16, lanes, [&](Value c, ValueRange lanes) {
       SmallVector<Value> next;
-      for (auto [l, lane] : llvm::enumerate(lanes)) {
-        Value x = emitInput(e, input, row, e.add(e.add(first, e.mul(c, 16)), l));
-        next.push_back(arith::AddFOp::create(e.b, e.loc, lane, x));
-      }
+      for (auto [l, lane] : llvm::enumerate(lanes))
+        next.push_back(arith::AddFOp::create(b, loc, lane, emitInput(row, add(add(first, mul(c, 16)), l))));
       return next;
     });
     for (size_t half = 8; half > 0; half /= 2)
       for (size_t l = 0; l < half; ++l)
-        lanes[l] = arith::AddFOp::create(e.b, e.loc, lanes[l], lanes[l + half]);
+        lanes[l] = arith::AddFOp::create(b, loc, lanes[l], lanes[l + half]);
     return lanes[0];
   }
+
+  OpTy op;
+  Value entries, scales, sums;
+  int64_t columns, tableBits;
 };
 
-//===----------------------------------------------------------------------===//
-// lut_matmul
-//===----------------------------------------------------------------------===//
-
-/// One element of the product: the fold over groups of the op description.
-struct ProductEmitter : PackedReader {
-  ProductEmitter(OpBuilder &builder, LutMatmulOp op)
-      : PackedReader(builder, op.getLoc(), op.getPacked(), op.getLayout()), op(op),
-        tableGroups(layout.getGroupSize() / op.getTableGroup()) {}
-
-  Value emit(Value mBlock, Value mRow, Value nBlock, Value nRow) {
-    int64_t columns = cast<MemRefType>(op.getScales().getType()).getDimSize(1) * op.getTableGroup();
-    return loop(0, columns / layout.getGroupSize(), f32(0), [&](Value group, ValueRange y) -> SmallVector<Value> {
-      setGroup(group);
-      return {emitGroup(mBlock, mRow, nBlock, nRow, group, y[0])};
-    })[0];
-  }
-
-  Value emitGroup(Value mBlock, Value mRow, Value nBlock, Value nRow, Value group, Value y) {
-    SmallVector<Value> params = readParams(nBlock, nRow);
-    Value firstTableGroup = mul(group, tableGroups);
-    auto emitPartial = [&](ArrayRef<int64_t> planes) {
-      return loop(0, tableGroups, f32(0), [&](Value u, ValueRange p) -> SmallVector<Value> {
-        Value sum;
-        for (int64_t plane : planes) {
-          Value acc = emitTableSum(mBlock, mRow, nBlock, nRow, group, u, plane);
-          if (planes.size() > 1)
-            acc = arith::ShLIOp::create(b, loc, acc, i32(plane));
-          sum = sum ? add(sum, acc) : acc;
-        }
-        Value scale = load(op.getScales(), {mBlock, add(firstTableGroup, u), mRow});
-        return {fma(scale, arith::SIToFPOp::create(b, loc, b.getF32Type(), sum), p[0])};
-      })[0];
-    };
-
-    Value scaleSum = params[0];
-    auto planes = llvm::to_vector(llvm::seq<int64_t>(layout.getBits()));
-    if (layout.getParams() == Params::HLQ) {
-      for (int64_t plane : planes) {
-        y = fma(params[plane], emitPartial(plane), y);
-        if (plane > 0)
-          scaleSum = arith::AddFOp::create(b, loc, scaleSum, params[plane]);
-      }
-    } else {
-      y = fma(params[0], emitPartial(planes), y);
-    }
-
-    double half = getHalfScaleSum(layout);
-    Value zc = layout.hasZero()
-                   ? fma(scaleSum, f32(half), params.back())
-                   : arith::MulFOp::create(b, loc, scaleSum, f32(half - layout.getZeroPoint())).getResult();
-    Value sum = load(op.getSums(), {mBlock, firstTableGroup, mRow});
-    sum = loop(1, tableGroups, sum, [&](Value u, ValueRange sum) -> SmallVector<Value> {
-      Value next = load(op.getSums(), {mBlock, add(firstTableGroup, u), mRow});
-      return {arith::AddFOp::create(b, loc, sum[0], next)};
-    })[0];
-    return fma(zc, sum, y);
-  }
-
-  /// `acc(m, n, j, u)`: the entries that the nibbles of one plane select in table group `u` of the group.
-  Value emitTableSum(Value mBlock, Value mRow, Value nBlock, Value nRow, Value group, Value u, int64_t plane) {
-    int64_t subgroups = op.getTableGroup() / 4;
-    return loop(0, subgroups, i32(0), [&](Value s, ValueRange acc) -> SmallVector<Value> {
-      Value inGroup = add(mul(u, subgroups), s);
-      Value nibble = readNibble(nBlock, nRow, plane, inGroup);
-      Value position = add(mul(group, layout.getGroupSize() / 4), inGroup);
-      Value entry = add(mul(rem(position, 4), 16), arith::IndexCastOp::create(b, loc, b.getIndexType(), nibble));
-      Value value = readEntry(mBlock, div(position, 4), mRow, entry);
-      if (op.getKernel().getTableBits() == 16) {
-        Value low = readEntry(mBlock, div(position, 4), mRow, add(entry, 64));
-        value = add(arith::ShLIOp::create(b, loc, value, i32(8)), low);
-      }
-      return {add(acc[0], value)};
-    })[0];
-  }
-
-  /// A byte of an entry as i32.
-  Value readEntry(Value mBlock, Value chunk, Value mRow, Value entry) {
-    Value byte = load(op.getTables(), {mBlock, chunk, mRow, entry});
-    if (layout.getLane() == Lane::Dword)
-      return arith::ExtSIOp::create(b, loc, b.getI32Type(), byte);
-    return arith::SubIOp::create(b, loc, arith::ExtUIOp::create(b, loc, b.getI32Type(), byte), i32(128));
-  }
-
-  LutMatmulOp op;
-  int64_t tableGroups;
-};
-
-struct LowerLutMatmul : OpRewritePattern<LutMatmulOp> {
+struct LowerBuildLut : OpRewritePattern<BuildLutOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(LutMatmulOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(BuildLutOp op, PatternRewriter &rewriter) const override {
     if (!hasMemRefOperands(op))
       return rewriter.notifyMatchFailure(op, "expected memref operands");
-    ProductEmitter e(rewriter, op);
-    int64_t mTile = op.getKernel().getMTile(), rows = op.getLayout().getRows();
-    e.loop(e.dim(op.getTables(), 0), [&](Value mBlock) {
-      e.loop(0, mTile, [&](Value mRow) {
-        e.loop(e.dim(op.getPacked(), 0), [&](Value nBlock) {
-          e.loop(0, rows, [&](Value nRow) {
-            Value y = e.emit(mBlock, mRow, nBlock, nRow);
-            e.store(y, op.getInit(), {e.add(e.mul(mBlock, mTile), mRow), e.add(e.mul(nBlock, rows), nRow)});
-          });
+    ActivationEmitter<BuildLutOp> e(rewriter, op);
+    e.forEachTableGroup([&](Value block, Value i, Value row, Value u) {
+      Value first = e.mul(u, e.columns);
+      Value greatest = e.loop(0, e.columns / 4, e.f32(0), [&](Value s, ValueRange greatest) -> SmallVector<Value> {
+        return e.loop(0, 16, greatest, [&](Value entry, ValueRange greatest) -> SmallVector<Value> {
+          Value t = math::AbsFOp::create(e.b, e.loc, emitEntry(e, row, e.add(first, e.mul(s, 4)), entry));
+          return {e.emitGreater(t, greatest[0])};
+        });
+      })[0];
+      Value inverse = e.emitScale(block, i, row, u, greatest);
+      e.loop(0, e.columns / 4, [&](Value s) {
+        Value column = e.add(first, e.mul(s, 4));
+        e.loop(0, 16, [&](Value entry) {
+          Value t = e.emitRounded(emitEntry(e, row, column, entry), inverse);
+          Value place = e.add(e.mul(e.rem(s, 4), 16), entry);
+          for (auto [part, byte] : llvm::enumerate(e.emitBytes(t))) {
+            if (getLane(op) == Lane::Byte)
+              byte = e.add(byte, e.i32(128));
+            e.storeByte(byte, {block, e.div(column, 16), i, e.add(place, 64 * part)});
+          }
         });
       });
     });
     rewriter.eraseOp(op);
     return success();
   }
+
+  /// `t(entry)` of the four activations from `column` on.
+  static Value emitEntry(ActivationEmitter<BuildLutOp> &e, Value row, Value column, Value entry) {
+    Value bits = arith::IndexCastOp::create(e.b, e.loc, e.b.getI32Type(), entry), t;
+    for (int64_t q = 0; q < 4; ++q) {
+      Value bit = arith::TruncIOp::create(e.b, e.loc, e.b.getI1Type(),
+                                          arith::ShRUIOp::create(e.b, e.loc, bits, e.i32(q)));
+      Value sign = arith::SelectOp::create(e.b, e.loc, bit, e.f32(0.5f), e.f32(-0.5f));
+      Value x = e.emitInput(row, e.add(column, q));
+      t = q == 0 ? arith::MulFOp::create(e.b, e.loc, x, sign).getResult() : e.fma(x, sign, t);
+    }
+    return t;
+  }
 };
+
+struct LowerQuantizeRows : OpRewritePattern<QuantizeRowsOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(QuantizeRowsOp op, PatternRewriter &rewriter) const override {
+    if (!hasMemRefOperands(op))
+      return rewriter.notifyMatchFailure(op, "expected memref operands");
+    ActivationEmitter<QuantizeRowsOp> e(rewriter, op);
+    e.forEachTableGroup([&](Value block, Value i, Value row, Value u) {
+      Value first = e.mul(u, e.columns);
+      Value greatest = e.loop(0, e.columns, e.f32(0), [&](Value k, ValueRange greatest) -> SmallVector<Value> {
+        Value x = math::AbsFOp::create(e.b, e.loc, e.emitInput(row, e.add(first, k)));
+        return {e.emitGreater(x, greatest[0])};
+      })[0];
+      Value inverse = e.emitScale(block, i, row, u, greatest);
+      Value sum = e.loop(0, e.columns, e.i32(0), [&](Value k, ValueRange sum) -> SmallVector<Value> {
+        Value column = e.add(first, k);
+        Value entry = e.emitRounded(e.emitInput(row, column), inverse);
+        for (auto [part, byte] : llvm::enumerate(e.emitBytes(entry)))
+          e.storeByte(byte, {block, e.div(column, 16), i, e.add(e.rem(column, 16), 16 * part)});
+        return {e.add(sum[0], entry)};
+      })[0];
+      e.store(arith::MulIOp::create(e.b, e.loc, sum, e.i32(-kCodeCentre)), op.getInits()[3], {block, u, i});
+    });
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
+// lut_matmul and code_matmul
+//===----------------------------------------------------------------------===//
+
+/// One element of a product: the fold over groups of the op description.
+template <typename OpTy>
+struct ProductEmitter : PackedReader {
+  ProductEmitter(OpBuilder &builder, OpTy op)
+      : PackedReader(builder, op.getLoc(), op.getPacked(), op.getLayout()), op(op),
+        tableGroups(layout.getGroupSize() / op.getTableGroup()) {}
+  virtual ~ProductEmitter() = default;
+
+  /// Replaces the op by loops over all elements.
+  void emit() {
+    int64_t mTile = op.getKernel().getMTile(), rows = layout.getRows();
+    loop(dim(op->getOperand(0), 0), [&](Value mb) {
+      mBlock = mb;
+      loop(0, mTile, [&](Value mr) {
+        mRow = mr;
+        loop(dim(op.getPacked(), 0), [&](Value nb) {
+          nBlock = nb;
+          loop(0, rows, [&](Value nr) {
+            nRow = nr;
+            store(emitElement(), op.getInit(), {add(mul(mBlock, mTile), mRow), add(mul(nBlock, rows), nRow)});
+          });
+        });
+      });
+    });
+  }
+
+protected:
+  /// Adds the scaled integer sums of a group to `y`. `scaleSum`, the first scale, becomes the sum of all.
+  virtual Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum) = 0;
+
+  /// `p`: the scaled integer sums of the table groups of a group.
+  Value emitPartial(Value group, function_ref<Value(Value u)> emitSum) {
+    return loop(0, tableGroups, f32(0), [&](Value u, ValueRange p) -> SmallVector<Value> {
+      Value sum = emitSum(u);
+      Value scale = load(op.getScales(), {mBlock, getTableGroup(group, u), mRow});
+      return {fma(scale, arith::SIToFPOp::create(b, loc, b.getF32Type(), sum), p[0])};
+    })[0];
+  }
+
+  /// The number of table group `u` of the group among those of the matrix.
+  Value getTableGroup(Value group, Value u) { return add(mul(group, tableGroups), u); }
+
+  OpTy op;
+  int64_t tableGroups;
+  /// The element.
+  Value mBlock, mRow, nBlock, nRow;
+
+private:
+  Value emitElement() {
+    int64_t columns = cast<MemRefType>(op.getScales().getType()).getDimSize(1) * op.getTableGroup();
+    return loop(0, columns / layout.getGroupSize(), f32(0), [&](Value group, ValueRange y) -> SmallVector<Value> {
+      setGroup(group);
+      return {emitGroup(group, y[0])};
+    })[0];
+  }
+
+  Value emitGroup(Value group, Value y) {
+    SmallVector<Value> params = readParams(nBlock, nRow);
+    Value scaleSum = params[0];
+    y = emitSums(group, params, y, scaleSum);
+    double centre = getCentre(layout);
+    Value zc = layout.hasZero()
+                   ? fma(scaleSum, f32(centre), params.back())
+                   : arith::MulFOp::create(b, loc, scaleSum, f32(centre - layout.getZeroPoint())).getResult();
+    Value sum = load(op.getSums(), {mBlock, mul(group, tableGroups), mRow});
+    sum = loop(1, tableGroups, sum, [&](Value u, ValueRange sum) -> SmallVector<Value> {
+      Value next = load(op.getSums(), {mBlock, getTableGroup(group, u), mRow});
+      return {arith::AddFOp::create(b, loc, sum[0], next)};
+    })[0];
+    return fma(zc, sum, y);
+  }
+};
+
+struct LutProductEmitter : ProductEmitter<LutMatmulOp> {
+  using ProductEmitter::ProductEmitter;
+
+  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum) override {
+    auto planes = llvm::to_vector(llvm::seq<int64_t>(layout.getBits()));
+    if (layout.getParams() != Params::HLQ)
+      return fma(params[0], emitPlanes(group, planes), y);
+    for (int64_t plane : planes) {
+      y = fma(params[plane], emitPlanes(group, plane), y);
+      if (plane > 0)
+        scaleSum = arith::AddFOp::create(b, loc, scaleSum, params[plane]);
+    }
+    return y;
+  }
+
+private:
+  Value emitPlanes(Value group, ArrayRef<int64_t> planes) {
+    return emitPartial(group, [&](Value u) {
+      Value sum;
+      for (int64_t plane : planes) {
+        Value acc = emitTableSum(group, u, plane);
+        if (planes.size() > 1)
+          acc = arith::ShLIOp::create(b, loc, acc, i32(plane));
+        sum = sum ? add(sum, acc) : acc;
+      }
+      return sum;
+    });
+  }
+
+  /// `acc(m, n, j, u)`: the entries that the nibbles of one plane select in table group `u` of the group.
+  Value emitTableSum(Value group, Value u, int64_t plane) {
+    int64_t subgroups = op.getTableGroup() / 4;
+    return loop(0, subgroups, i32(0), [&](Value s, ValueRange acc) -> SmallVector<Value> {
+      Value inGroup = add(mul(u, subgroups), s);
+      Value nibble = readNibble(nBlock, nRow, plane, inGroup);
+      Value position = add(mul(group, layout.getGroupSize() / 4), inGroup);
+      Value entry = add(mul(rem(position, 4), 16), arith::IndexCastOp::create(b, loc, b.getIndexType(), nibble));
+      Value value = readEntry(div(position, 4), entry);
+      if (op.getKernel().getTableBits() == 16)
+        value = add(arith::ShLIOp::create(b, loc, value, i32(8)), readEntry(div(position, 4), add(entry, 64)));
+      return {add(acc[0], value)};
+    })[0];
+  }
+
+  /// A byte of an entry as i32.
+  Value readEntry(Value chunk, Value entry) {
+    Value byte = load(op.getTables(), {mBlock, chunk, mRow, entry});
+    if (layout.getLane() == Lane::Dword)
+      return arith::ExtSIOp::create(b, loc, b.getI32Type(), byte);
+    return arith::SubIOp::create(b, loc, arith::ExtUIOp::create(b, loc, b.getI32Type(), byte), i32(128));
+  }
+};
+
+struct CodeProductEmitter : ProductEmitter<CodeMatmulOp> {
+  using ProductEmitter::ProductEmitter;
+
+  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &) override {
+    return fma(params[0], emitPartial(group, [&](Value u) { return emitCodeSum(group, u); }), y);
+  }
+
+private:
+  /// `acc(m, n, u)`: the products of codes and entries of table group `u` of the group.
+  Value emitCodeSum(Value group, Value u) {
+    Value offset = load(op.getOffsets(), {mBlock, getTableGroup(group, u), mRow});
+    return loop(0, op.getTableGroup(), offset, [&](Value k, ValueRange acc) -> SmallVector<Value> {
+      Value inGroup = add(mul(u, op.getTableGroup()), k);
+      Value column = add(mul(group, layout.getGroupSize()), inGroup);
+      Value entry = readEntry(column, 0);
+      if (op.getKernel().getTableBits() == 16)
+        entry = add(arith::ShLIOp::create(b, loc, entry, i32(8)), readEntry(column, 16));
+      Value code = readCode(nBlock, nRow, inGroup);
+      return {add(acc[0], arith::MulIOp::create(b, loc, code, entry))};
+    })[0];
+  }
+
+  /// A byte of an entry, `first` bytes into its chunk, as i32.
+  Value readEntry(Value column, int64_t first) {
+    Value byte = load(op.getEntries(), {mBlock, div(column, 16), mRow, add(rem(column, 16), first)});
+    return arith::ExtSIOp::create(b, loc, b.getI32Type(), byte);
+  }
+};
+
+template <typename OpTy, typename EmitterTy>
+struct LowerProduct : OpRewritePattern<OpTy> {
+  using OpRewritePattern<OpTy>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(OpTy op, PatternRewriter &rewriter) const override {
+    if (!hasMemRefOperands(op))
+      return rewriter.notifyMatchFailure(op, "expected memref operands");
+    EmitterTy(rewriter, op).emit();
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+using LowerLutMatmul = LowerProduct<LutMatmulOp, LutProductEmitter>;
+using LowerCodeMatmul = LowerProduct<CodeMatmulOp, CodeProductEmitter>;
 
 //===----------------------------------------------------------------------===//
 // packed_gather
@@ -329,6 +461,11 @@ struct LowerPackedGather : OpRewritePattern<PackedGatherOp> {
         Value w = layout.hasZero()
                       ? params.back()
                       : arith::MulFOp::create(e.b, e.loc, params[0], e.f32(-layout.getZeroPoint())).getResult();
+        if (layout.hasCodes()) {
+          Value code = arith::SIToFPOp::create(e.b, e.loc, e.b.getF32Type(), e.readCode(block, row, inGroup));
+          e.store(e.fma(params[0], code, w), op.getInit(), {m, column});
+          return;
+        }
         for (int64_t j = 0; j < layout.getBits(); ++j) {
           Value nibble = e.readNibble(block, row, j, e.div(inGroup, 4));
           Value bit = arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, nibble, shift), e.i32(1));
@@ -348,11 +485,12 @@ struct LowerPackedGather : OpRewritePattern<PackedGatherOp> {
 
 struct ConvertHLQToLoopsPass : elutq::impl::ConvertHLQToLoopsPassBase<ConvertHLQToLoopsPass> {
   void runOnOperation() override {
-    getOperation()->walk([&](Operation *op) { numLowered += isa<BuildLutOp, LutMatmulOp, PackedGatherOp>(op); });
+    getOperation()->walk([&](Operation *op) { numLowered += isa_and_nonnull<HLQDialect>(op->getDialect()); });
     RewritePatternSet patterns(&getContext());
     populateHLQToLoopsPatterns(patterns);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
-    if (failed(verifyLowered<BuildLutOp, LutMatmulOp, PackedGatherOp>(getOperation(), "memref operands")))
+    if (failed(verifyLowered<BuildLutOp, LutMatmulOp, QuantizeRowsOp, CodeMatmulOp, PackedGatherOp>(
+            getOperation(), "memref operands")))
       signalPassFailure();
   }
 };
@@ -360,5 +498,6 @@ struct ConvertHLQToLoopsPass : elutq::impl::ConvertHLQToLoopsPassBase<ConvertHLQ
 } // namespace
 
 void elutq::hlq::populateHLQToLoopsPatterns(RewritePatternSet &patterns, PatternBenefit benefit) {
-  patterns.add<LowerBuildLut, LowerLutMatmul, LowerPackedGather>(patterns.getContext(), benefit);
+  patterns.add<LowerBuildLut, LowerLutMatmul, LowerQuantizeRows, LowerCodeMatmul, LowerPackedGather>(
+      patterns.getContext(), benefit);
 }

@@ -26,7 +26,9 @@ struct ConvertHLQToVectorPass : elutq::impl::ConvertHLQToVectorPassBase<ConvertH
   void runOnOperation() override {
     auto countOps = [&] {
       int64_t count = 0;
-      getOperation()->walk([&](Operation *op) { count += isa<BuildLutOp, LutMatmulOp, PackedGatherOp>(op); });
+      getOperation()->walk([&](Operation *op) {
+        count += isa<BuildLutOp, LutMatmulOp, QuantizeRowsOp, CodeMatmulOp, PackedGatherOp>(op);
+      });
       return count;
     };
     int64_t before = countOps();
@@ -36,7 +38,7 @@ struct ConvertHLQToVectorPass : elutq::impl::ConvertHLQToVectorPassBase<ConvertH
     populateHLQToVectorPatterns(patterns, options);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
     numVectorized += before - countOps();
-    if (failed(verifyLowered<BuildLutOp, LutMatmulOp, PackedGatherOp>(
+    if (failed(verifyLowered<BuildLutOp, LutMatmulOp, QuantizeRowsOp, CodeMatmulOp, PackedGatherOp>(
             getOperation(), "memref operands, a static number of columns and a multiple of 16 rows")))
       signalPassFailure();
   }
@@ -47,6 +49,8 @@ struct ConvertHLQToVectorPass : elutq::impl::ConvertHLQToVectorPassBase<ConvertH
 void elutq::hlq::populateHLQToVectorPatterns(RewritePatternSet &patterns, const HLQToVectorOptions &options,
                                              PatternBenefit benefit) {
   populateLutMatmulToVectorPatterns(patterns, options, benefit);
+  populateCodeMatmulToVectorPatterns(patterns, options, benefit);
   populateBuildLutToVectorPatterns(patterns, benefit);
+  populateQuantizeRowsToVectorPatterns(patterns, benefit);
   populatePackedGatherToVectorPatterns(patterns, benefit);
 }

@@ -44,6 +44,8 @@ private:
       params.push_back(loadParam(add(offset, unit.planesBytes + i * unit.rows * unit.paramBytes)));
 
     Value w = layout.hasZero() ? params.back() : mulF(params[0], splat(static_cast<float>(-layout.getZeroPoint())));
+    if (layout.hasCodes())
+      return fma(params[0], loadCodes(unitOffset, chunkInUnit), w);
     for (int64_t j = 0; j < layout.getBits(); ++j) {
       Value scale = layout.getParams() == Params::HLQ ? params[j] : mulF(params[0], splat(static_cast<float>(1 << j)));
       w = fma(scale, loadBits(add(unitOffset, j * unit.planeBytes), chunkInUnit), w);
@@ -61,6 +63,19 @@ private:
 
   Value loadByte(Value offset) {
     return arith::ExtUIOp::create(b, loc, b.getI32Type(), load(op.getPacked(), {block, offset}));
+  }
+
+  /// The codes of a chunk as floats: four columns of each step.
+  Value loadCodes(Value unitOffset, Value chunk) {
+    int64_t steps = 16 / unit.stepColumns;
+    Value first = add(add(unitOffset, mul(chunk, steps * unit.vectorBytes)), mul(row, unit.stepColumns));
+    Value codes = splat(getInts(kFloatLanes, 8), 0);
+    for (int64_t step = 0; step < steps; ++step) {
+      Value offset = add(first, step * unit.vectorBytes);
+      Value bytes = loadVector(getInts(unit.stepColumns, 8), op.getPacked(), {block, offset});
+      codes = vector::InsertStridedSliceOp::create(b, loc, bytes, codes, step * unit.stepColumns, 1);
+    }
+    return arith::UIToFPOp::create(b, loc, getFloats(), codes);
   }
 
   /// The bits of a chunk of one plane as floats. `where[i]` is the bit of column `i` in the word that holds the chunk.

@@ -26,3 +26,12 @@ func.func @accumulate(%a: vector<4xi32>, %b: vector<16xi8>) -> vector<4xi32> {
   %r = hlq.accumulate %a, %b : vector<4xi32>, vector<16xi8>
   return %r : vector<4xi32>
 }
+
+// CHECK-LABEL: func.func @dot(
+// DOT-COUNT-2:   llvm.call_intrinsic "llvm.aarch64.neon.sdot"
+// NEON-COUNT-2:  llvm.call_intrinsic "llvm.aarch64.neon.saddlp"
+// CHECK-NOT:     hlq.
+func.func @dot(%a: vector<4xi32>, %q: vector<16xi8>, %b: vector<16xi8>) -> vector<4xi32> {
+  %r = hlq.dot %a, %q, %b : vector<4xi32>, vector<16xi8>
+  return %r : vector<4xi32>
+}

@@ -19,3 +19,11 @@ func.func @accumulate(%a: vector<16xi32>, %b: vector<64xi8>) -> vector<16xi32> {
   %r = hlq.accumulate %a, %b : vector<16xi32>, vector<64xi8>
   return %r : vector<16xi32>
 }
+
+// CHECK-LABEL:   func.func @dot(
+// CHECK-COUNT-4:   arith.muli
+// CHECK-NOT:       hlq.
+func.func @dot(%a: vector<16xi32>, %q: vector<64xi8>, %b: vector<64xi8>) -> vector<16xi32> {
+  %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<64xi8>
+  return %r : vector<16xi32>
+}

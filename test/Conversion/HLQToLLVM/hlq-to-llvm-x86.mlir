@@ -57,3 +57,16 @@ func.func @untouched(%a: vector<16xi32>) -> vector<16xi32> {
   %r = arith.addi %a, %a : vector<16xi32>
   return %r : vector<16xi32>
 }
+
+// Codes are the unsigned operand. Without VNNI even and odd bytes become words: sums of bytes would saturate.
+// CHECK-LABEL:  func.func @dot(
+// CHECK-SAME:     %[[A:.*]]: vector<16xi32>, %[[Q:.*]]: vector<64xi8>, %[[B:.*]]: vector<64xi8>
+// AVX2-COUNT-4:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"
+// BW-COUNT-2:     llvm.call_intrinsic "llvm.x86.avx512.pmaddw.d.512"
+// VBMI:           llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%[[A]], %[[Q]], %[[B]])
+// CHECK-NOT:      pmaddubs
+// CHECK-NOT:      hlq.
+func.func @dot(%a: vector<16xi32>, %q: vector<64xi8>, %b: vector<64xi8>) -> vector<16xi32> {
+  %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<64xi8>
+  return %r : vector<16xi32>
+}

@@ -54,10 +54,55 @@ struct AArch64Accumulate : OpRewritePattern<AccumulateOp> {
   bool hasDotProduct;
 };
 
+/// `sdot` of codes less 128, and 128 times the sum of the bytes, which is the same for all rows where the bytes are; or
+/// even and odd bytes widened to words in place, whose products words hold, and sums of pairs.
+struct AArch64Dot : OpRewritePattern<DotOp> {
+  AArch64Dot(MLIRContext *context, bool hasDotProduct, PatternBenefit benefit)
+      : OpRewritePattern(context, benefit), hasDotProduct(hasDotProduct) {}
+
+  LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
+    PieceEmitter e{rewriter, op.getLoc()};
+    rewriter.replaceOp(op, e.inPieces(cast<VectorType>(op.getType()), 4, [&](int64_t first) {
+      Value acc = e.slice(op.getAcc(), first, 4), codes = e.slice(op.getCodes(), 4 * first, 16);
+      Value bytes = e.slice(op.getBytes(), 4 * first, 16);
+      return hasDotProduct ? emitDotProduct(e, acc, codes, bytes) : emitWords(e, acc, codes, bytes);
+    }));
+    return success();
+  }
+
+  static Value emitDotProduct(PieceEmitter &e, Value acc, Value codes, Value bytes) {
+    VectorType sumsType = e.getType(4, 32), bytesType = e.getType(16, 8);
+    StringRef name = "llvm.aarch64.neon.sdot";
+    Value centred = arith::XOrIOp::create(e.b, e.loc, codes, e.splat(bytesType, -128));
+    acc = e.call(name, sumsType, {acc, centred, bytes});
+    Value sum = e.call(name, sumsType, {e.splat(sumsType, 0), bytes, e.splat(bytesType, 1)});
+    sum = arith::ShLIOp::create(e.b, e.loc, sum, e.splat(sumsType, 7));
+    return arith::AddIOp::create(e.b, e.loc, acc, sum);
+  }
+
+  static Value emitWords(PieceEmitter &e, Value acc, Value codes, Value bytes) {
+    VectorType wordsType = e.getType(8, 16);
+    Value eight = e.splat(wordsType, 8);
+    codes = vector::BitCastOp::create(e.b, e.loc, wordsType, codes);
+    bytes = vector::BitCastOp::create(e.b, e.loc, wordsType, bytes);
+    Value evenCodes = arith::AndIOp::create(e.b, e.loc, codes, e.splat(wordsType, 255));
+    Value oddCodes = arith::ShRUIOp::create(e.b, e.loc, codes, eight);
+    Value evenBytes = arith::ShRSIOp::create(e.b, e.loc, arith::ShLIOp::create(e.b, e.loc, bytes, eight), eight);
+    Value oddBytes = arith::ShRSIOp::create(e.b, e.loc, bytes, eight);
+    for (auto [code, byte] : {std::pair(evenCodes, evenBytes), std::pair(oddCodes, oddBytes)}) {
+      Value product = arith::MulIOp::create(e.b, e.loc, code, byte);
+      acc = arith::AddIOp::create(e.b, e.loc, acc, e.call("llvm.aarch64.neon.saddlp", e.getType(4, 32), product));
+    }
+    return acc;
+  }
+
+  bool hasDotProduct;
+};
+
 } // namespace
 
 void elutq::hlq::populateHLQToLLVMAArch64Patterns(RewritePatternSet &patterns, bool hasDotProduct,
                                                   PatternBenefit benefit) {
   patterns.add<AArch64Lookup>(patterns.getContext(), benefit);
-  patterns.add<AArch64Accumulate>(patterns.getContext(), hasDotProduct, benefit);
+  patterns.add<AArch64Accumulate, AArch64Dot>(patterns.getContext(), hasDotProduct, benefit);
 }

@@ -59,8 +59,32 @@ struct GenericAccumulate : OpRewritePattern<AccumulateOp> {
   }
 };
 
+/// The codes and bytes of each 32-bit lane are moved to its top and shifted down, bytes with their signs.
+struct GenericDot : OpRewritePattern<DotOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
+    PieceEmitter e{rewriter, op.getLoc()};
+    auto type = cast<VectorType>(op.getType());
+    Value codes = vector::BitCastOp::create(rewriter, e.loc, type, op.getCodes()), sum = op.getAcc();
+    Value bytes = vector::BitCastOp::create(rewriter, e.loc, type, op.getBytes()), down = e.splat(type, 24);
+    for (int64_t byte = 0; byte < 4; ++byte) {
+      auto moveUp = [&](Value word) -> Value {
+        if (byte == 3)
+          return word;
+        return arith::ShLIOp::create(rewriter, e.loc, word, e.splat(type, 24 - 8 * byte));
+      };
+      Value code = arith::ShRUIOp::create(rewriter, e.loc, moveUp(codes), down);
+      Value value = arith::ShRSIOp::create(rewriter, e.loc, moveUp(bytes), down);
+      sum = arith::AddIOp::create(rewriter, e.loc, sum, arith::MulIOp::create(rewriter, e.loc, code, value));
+    }
+    rewriter.replaceOp(op, sum);
+    return success();
+  }
+};
+
 } // namespace
 
 void elutq::hlq::populateHLQToLLVMGenericPatterns(RewritePatternSet &patterns, PatternBenefit benefit) {
-  patterns.add<GenericLookup, GenericAccumulate>(patterns.getContext(), benefit);
+  patterns.add<GenericLookup, GenericAccumulate, GenericDot>(patterns.getContext(), benefit);
 }

@@ -13,6 +13,21 @@ using namespace elutq::hlq;
 
 namespace {
 
+/// `vpdpbusd`: sums of four products of an unsigned and a signed byte, exact, added to the lanes.
+Value emitVNNI(PieceEmitter &e, Value acc, Value codes, Value bytes) {
+  std::string name = "llvm.x86.avx512.vpdpbusd." + std::to_string(32 * e.getLanes(acc));
+  return e.call(name, acc.getType(), {acc, codes, bytes});
+}
+
+/// `vpmaddwd`: sums of the products of two neighbouring signed words.
+Value multiplyPairs(PieceEmitter &e, Value lhs, Value rhs) {
+  int64_t lanes = e.getLanes(lhs) / 2;
+  StringRef name = lanes == 16  ? "llvm.x86.avx512.pmaddw.d.512"
+                   : lanes == 8 ? "llvm.x86.avx2.pmadd.wd"
+                                : "llvm.x86.sse2.pmadd.wd";
+  return e.call(name, e.getType(lanes, 32), {lhs, rhs});
+}
+
 struct X86Lookup : OpRewritePattern<LookupOp> {
   X86Lookup(MLIRContext *context, X86Level level, PatternBenefit benefit)
       : OpRewritePattern(context, benefit), level(level) {}
@@ -62,9 +77,8 @@ struct X86Accumulate : OpRewritePattern<AccumulateOp> {
   }
 
   static Value emitDotProduct(PieceEmitter &e, Value acc, Value bytes) {
-    std::string name = "llvm.x86.avx512.vpdpbusd." + std::to_string(32 * e.getLanes(acc));
     Value ones = e.splat(cast<VectorType>(bytes.getType()), 1);
-    return e.call(name, acc.getType(), {acc, ones, bytes});
+    return emitVNNI(e, acc, ones, bytes);
   }
 
   static Value emitPairs(PieceEmitter &e, Value acc, Value bytes) {
@@ -72,13 +86,43 @@ struct X86Accumulate : OpRewritePattern<AccumulateOp> {
     StringRef addBytes = lanes == 16  ? "llvm.x86.avx512.pmaddubs.w.512"
                          : lanes == 8 ? "llvm.x86.avx2.pmadd.ub.sw"
                                       : "llvm.x86.ssse3.pmadd.ub.sw.128";
-    StringRef addWords = lanes == 16  ? "llvm.x86.avx512.pmaddw.d.512"
-                         : lanes == 8 ? "llvm.x86.avx2.pmadd.wd"
-                                      : "llvm.x86.sse2.pmadd.wd";
     VectorType wordsType = e.getType(2 * lanes, 16);
     Value words = e.call(addBytes, wordsType, {e.splat(e.getType(4 * lanes, 8), 1), bytes});
-    Value sums = e.call(addWords, acc.getType(), {words, e.splat(wordsType, 1)});
+    Value sums = multiplyPairs(e, words, e.splat(wordsType, 1));
     return arith::AddIOp::create(e.b, e.loc, acc, sums);
+  }
+
+  X86Level level;
+};
+
+/// Without VNNI the even and the odd bytes are widened to words in place. `vpmaddubsw` would saturate.
+struct X86Dot : OpRewritePattern<DotOp> {
+  X86Dot(MLIRContext *context, X86Level level, PatternBenefit benefit)
+      : OpRewritePattern(context, benefit), level(level) {}
+
+  LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
+    PieceEmitter e{rewriter, op.getLoc()};
+    auto type = cast<VectorType>(op.getType());
+    int64_t maxLanes = level == X86Level::AVX2 ? 8 : 16, lanes = std::min(type.getNumElements(), maxLanes);
+    rewriter.replaceOp(op, e.inPieces(type, lanes, [&](int64_t first) {
+      Value acc = e.slice(op.getAcc(), first, lanes), codes = e.slice(op.getCodes(), 4 * first, 4 * lanes);
+      Value bytes = e.slice(op.getBytes(), 4 * first, 4 * lanes);
+      return level == X86Level::AVX512VBMI ? emitVNNI(e, acc, codes, bytes) : emitWords(e, acc, codes, bytes);
+    }));
+    return success();
+  }
+
+  static Value emitWords(PieceEmitter &e, Value acc, Value codes, Value bytes) {
+    VectorType wordsType = e.getType(2 * e.getLanes(acc), 16);
+    Value eight = e.splat(wordsType, 8);
+    codes = vector::BitCastOp::create(e.b, e.loc, wordsType, codes);
+    bytes = vector::BitCastOp::create(e.b, e.loc, wordsType, bytes);
+    Value evenCodes = arith::AndIOp::create(e.b, e.loc, codes, e.splat(wordsType, 255));
+    Value oddCodes = arith::ShRUIOp::create(e.b, e.loc, codes, eight);
+    Value evenBytes = arith::ShRSIOp::create(e.b, e.loc, arith::ShLIOp::create(e.b, e.loc, bytes, eight), eight);
+    Value oddBytes = arith::ShRSIOp::create(e.b, e.loc, bytes, eight);
+    acc = arith::AddIOp::create(e.b, e.loc, acc, multiplyPairs(e, evenCodes, evenBytes));
+    return arith::AddIOp::create(e.b, e.loc, acc, multiplyPairs(e, oddCodes, oddBytes));
   }
 
   X86Level level;
@@ -87,5 +131,5 @@ struct X86Accumulate : OpRewritePattern<AccumulateOp> {
 } // namespace
 
 void elutq::hlq::populateHLQToLLVMX86Patterns(RewritePatternSet &patterns, X86Level level, PatternBenefit benefit) {
-  patterns.add<X86Lookup, X86Accumulate>(patterns.getContext(), level, benefit);
+  patterns.add<X86Lookup, X86Accumulate, X86Dot>(patterns.getContext(), level, benefit);
 }

@@ -1,0 +1,285 @@
+//===- ProductEmitter.h - Products with packed weights as vectors *- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_LIB_CONVERSION_HLQTOVECTOR_PRODUCTEMITTER_H
+#define ELUTQ_LIB_CONVERSION_HLQTOVECTOR_PRODUCTEMITTER_H
+
+#include "VectorEmitter.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+namespace elutq::hlq {
+
+/// What `hlq.lut_matmul` and `hlq.code_matmul` have in common: the loops over blocks of `m_tile` rows of activations,
+/// row blocks of weights and groups, and the sums in float.
+///
+/// Values per row of activations and 16 rows of weights ("pieces") are kept in one list, pieces inner.
+template <typename OpTy>
+struct ProductEmitter : VectorEmitter {
+  /// Table groups per weight group up to which their loop is unrolled.
+  static constexpr int64_t kUnrolledTableGroups = 2;
+
+  /// A pass over the row blocks uses at most `passBytes` of activations, `columnBytes` per column and row.
+  ProductEmitter(mlir::OpBuilder &builder, OpTy op, int64_t passBytes, int64_t columnBytes)
+      : VectorEmitter(builder, op.getLoc()), op(op), layout(op.getLayout()), unit(layout),
+        mTile(op.getKernel().getMTile()), pieces(layout.getRows() / kFloatLanes), tableGroup(op.getTableGroup()),
+        tableGroups(layout.getGroupSize() / tableGroup), tableParts(op.getKernel().getTableBits() / 8) {
+    units = llvm::cast<mlir::MemRefType>(op.getScales().getType()).getDimSize(1) * tableGroup / unit.unitColumns;
+    unitsPerPass = std::clamp<int64_t>(passBytes / (mTile * tableParts * columnBytes * unit.unitColumns), 1, units);
+  }
+  virtual ~ProductEmitter() = default;
+
+  void emit() {
+    // Between passes the sums rest in `init`, which does not change their bits.
+    loop(index(0), index(units), unitsPerPass, {},
+         [&](mlir::Value firstUnit, mlir::ValueRange) -> llvm::SmallVector<mlir::Value> {
+           mlir::Value endUnit = add(firstUnit, unitsPerPass);
+           if (units % unitsPerPass != 0)
+             endUnit = mlir::arith::MinUIOp::create(b, loc, endUnit, index(units));
+           loop(dim(op->getOperand(0), 0), [&](mlir::Value mb) {
+             mBlock = mb;
+             loop(dim(op.getPacked(), 0), [&](mlir::Value nb) {
+               nBlock = nb;
+               emitTile(firstUnit, endUnit);
+             });
+           });
+           return {};
+         });
+  }
+
+protected:
+  /// Adds the scaled integer sums of group `group` of the unit to `y`; returns the sums of its scales.
+  virtual llvm::SmallVector<mlir::Value> emitSums(int64_t group, llvm::SmallVector<mlir::Value> &y) = 0;
+
+  /// `y` plus the products of what the rows of weights have and `partial`.
+  void addScaled(llvm::SmallVector<mlir::Value> &y, llvm::ArrayRef<mlir::Value> scales,
+                 llvm::ArrayRef<mlir::Value> partial) {
+    for (int64_t i = 0; i < mTile * pieces; ++i)
+      y[i] = fma(scales[i % pieces], partial[i], y[i]);
+  }
+
+  /// Parameter `number` of all rows as floats.
+  llvm::SmallVector<mlir::Value> loadParams(int64_t group, int64_t number) {
+    llvm::SmallVector<mlir::Value> params;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      int64_t offset = unit.planesBytes + group * unit.groupParamBytes +
+                       (number * unit.rows + piece * kFloatLanes) * unit.paramBytes;
+      mlir::Value bytes = loadVector(getInts(kFloatLanes * unit.paramBytes, 8), op.getPacked(),
+                                     {nBlock, add(unitOffset, offset)});
+      mlir::Value param = bitcast(mlir::VectorType::get(kFloatLanes, layout.getParamType()), bytes);
+      params.push_back(layout.getParamType().isF32()
+                           ? param
+                           : mlir::arith::ExtFOp::create(b, loc, getFloats(), param).getResult());
+    }
+    return params;
+  }
+
+  /// Where a table group lies. The offsets from the start of the unit's planes are relative to the plane.
+  struct TableGroup {
+    /// First chunk of 16 columns in the unit, without the part that only a loop knows.
+    int64_t chunk;
+    /// Chunk and byte of the loop's table group, null outside of loops.
+    mlir::Value loopChunk, loopByte;
+    /// Number among the table groups of the matrix.
+    mlir::Value number;
+  };
+
+  using IntegerBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(const TableGroup &)>;
+
+  /// `p`, `size` lists of it: `emitIntegers` gives the integer sums of a table group.
+  llvm::SmallVector<mlir::Value> emitPartial(int64_t group, int64_t size, IntegerBody emitIntegers) {
+    int64_t firstChunk = group * layout.getGroupSize() / 16, chunks = tableGroup / 16;
+    mlir::Value first = add(unitTableGroup, group * tableGroups);
+    llvm::SmallVector<mlir::Value> partial(size * mTile * pieces, splat(0.0f));
+    auto emitTableGroup = [&](const TableGroup &u, llvm::SmallVector<mlir::Value> &partial) {
+      llvm::SmallVector<mlir::Value> sums = emitIntegers(u), scales;
+      for (int64_t m = 0; m < mTile; ++m)
+        scales.append(pieces, broadcast(load(op.getScales(), {mBlock, u.number, index(m)})));
+      for (auto [i, p] : llvm::enumerate(partial))
+        p = fma(scales[i % scales.size()], mlir::arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
+    };
+    if (tableGroups > kUnrolledTableGroups && tableGroup % unit.stepColumns == 0) {
+      int64_t bytes = tableGroup / unit.stepColumns * unit.vectorBytes;
+      return loop(0, tableGroups, partial, [&](mlir::Value u, mlir::ValueRange args) {
+        llvm::SmallVector<mlir::Value> partial(args);
+        emitTableGroup({firstChunk, mul(u, chunks), mul(u, bytes), add(first, u)}, partial);
+        return partial;
+      });
+    }
+    for (int64_t u = 0; u < tableGroups; ++u)
+      emitTableGroup({firstChunk + u * chunks, mlir::Value(), mlir::Value(), add(first, u)}, partial);
+    return partial;
+  }
+
+  /// A vector of plane bytes, or of codes; `loopByte` may be null.
+  mlir::Value loadPlane(int64_t plane, int64_t step, mlir::Value loopByte) {
+    mlir::Value offset = add(unitOffset, plane * unit.planeBytes + step * unit.vectorBytes);
+    if (loopByte)
+      offset = add(offset, loopByte);
+    return loadVector(getInts(unit.vectorBytes, 8), op.getPacked(), {nBlock, offset});
+  }
+
+  /// Bytes of the entries of row `m` in a chunk, from byte `entry` on; `loopChunk` may be null.
+  mlir::Value loadEntries(int64_t chunk, mlir::Value loopChunk, int64_t m, int64_t entry, int64_t count) {
+    mlir::Value position = add(unitChunk, chunk);
+    if (loopChunk)
+      position = add(position, loopChunk);
+    return loadVector(getInts(count, 8), op->getOperand(0), {mBlock, position, index(m), index(entry)});
+  }
+
+  using ChunkBody = llvm::function_ref<void(int64_t chunk, mlir::Value loopChunk, mlir::Value loopByte,
+                                            llvm::SmallVector<mlir::Value> &)>;
+
+  /// Runs `body` for the chunks of a table group, in a loop over blocks of at most `maxBlock` of them.
+  llvm::SmallVector<mlir::Value> emitChunks(const TableGroup &u, int64_t maxBlock,
+                                            llvm::SmallVector<mlir::Value> values, ChunkBody body) {
+    int64_t chunks = tableGroup / 16, chunksPerStep = std::max<int64_t>(unit.stepColumns / 16, 1);
+    int64_t block = chunks;
+    while (block > maxBlock && block % 2 == 0 && block / 2 % chunksPerStep == 0)
+      block /= 2;
+    if (block == chunks) {
+      for (int64_t c = 0; c < chunks; ++c)
+        body(u.chunk + c, u.loopChunk, u.loopByte, values);
+      return values;
+    }
+    int64_t blockBytes = block * 16 / unit.stepColumns * unit.vectorBytes;
+    // LLVM would unroll the loop, load the tables of all planes at once, and spill them.
+    using namespace mlir::LLVM;
+    auto unroll = LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
+    auto annotation =
+        LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+    mlir::NamedAttribute hint(b.getStringAttr("llvm.loop_annotation"), annotation);
+    auto emitBlock = [&](mlir::Value i, mlir::ValueRange args) {
+      llvm::SmallVector<mlir::Value> values(args);
+      mlir::Value chunk = mul(i, block), byte = mul(i, blockBytes);
+      if (u.loopChunk) {
+        chunk = add(chunk, u.loopChunk);
+        byte = add(byte, u.loopByte);
+      }
+      for (int64_t c = 0; c < block; ++c)
+        body(u.chunk + c, chunk, byte, values);
+      return values;
+    };
+    return loop(index(0), index(chunks / block), 1, values, emitBlock, hint);
+  }
+
+  /// The sums of entries from those of their bytes, high ones, if any, before low ones.
+  llvm::SmallVector<mlir::Value> joinParts(llvm::SmallVector<mlir::Value> sums) {
+    if (tableParts == 1)
+      return sums;
+    size_t half = sums.size() / 2;
+    mlir::Value eight = splat(llvm::cast<mlir::VectorType>(sums[0].getType()), 8);
+    for (size_t i = 0; i < half; ++i)
+      sums[i] = add(shiftLeft(sums[i], eight), sums[half + i]);
+    sums.truncate(half);
+    return sums;
+  }
+
+  OpTy op;
+  LayoutAttr layout;
+  UnitLayout unit;
+  int64_t mTile, pieces, tableGroup;
+  /// Table groups per weight group.
+  int64_t tableGroups;
+  /// Bytes of an entry.
+  int64_t tableParts;
+  int64_t units, unitsPerPass;
+  /// The position of the loops.
+  mlir::Value mBlock, nBlock, unitOffset, unitChunk, unitTableGroup;
+
+private:
+  /// One block of rows and one row block of weights, from one unit to another.
+  void emitTile(mlir::Value firstUnit, mlir::Value endUnit) {
+    llvm::SmallVector<mlir::Value> y;
+    mlir::Value isFirst;
+    if (unitsPerPass < units)
+      isFirst = mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::eq, firstUnit, index(0));
+    for (int64_t m = 0; m < mTile; ++m) {
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        mlir::Value value = splat(0.0f);
+        if (isFirst) {
+          mlir::Value previous = loadVector(getFloats(), op.getInit(), getInitIndices(m, piece));
+          value = mlir::arith::SelectOp::create(b, loc, isFirst, value, previous);
+        }
+        y.push_back(value);
+      }
+    }
+    y = loop(firstUnit, endUnit, 1, y, [&](mlir::Value u, mlir::ValueRange args) {
+      llvm::SmallVector<mlir::Value> y(args);
+      unitOffset = mul(u, unit.unitBytes);
+      unitChunk = mul(u, unit.unitColumns / 16);
+      unitTableGroup = mul(u, unit.unitColumns / tableGroup);
+      for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
+        emitGroup(group, y);
+      return y;
+    });
+    for (int64_t m = 0; m < mTile; ++m)
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        storeVector(y[m * pieces + piece], op.getInit(), getInitIndices(m, piece));
+  }
+
+  llvm::SmallVector<mlir::Value> getInitIndices(int64_t m, int64_t piece) {
+    return {add(mul(mBlock, mTile), m), add(mul(nBlock, unit.rows), piece * kFloatLanes)};
+  }
+
+  /// Adds group `group` of the unit to `y`.
+  void emitGroup(int64_t group, llvm::SmallVector<mlir::Value> &y) {
+    llvm::SmallVector<mlir::Value> scaleSum = emitSums(group, y), centred;
+    double centre = getCentre(layout);
+    if (layout.hasZero()) {
+      llvm::SmallVector<mlir::Value> zeros = loadParams(group, layout.getScalesPerGroup());
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        centred.push_back(fma(scaleSum[piece], splat(static_cast<float>(centre)), zeros[piece]));
+    } else {
+      for (mlir::Value scale : scaleSum)
+        centred.push_back(mulF(scale, splat(static_cast<float>(centre - layout.getZeroPoint()))));
+    }
+    llvm::SmallVector<mlir::Value> sums;
+    for (int64_t m = 0; m < mTile; ++m) {
+      mlir::Value sum = broadcast(emitActivationSum(group, m));
+      sums.append(pieces, sum);
+    }
+    addScaled(y, centred, sums);
+  }
+
+  /// The sum of row `m` of the activations of a group.
+  mlir::Value emitActivationSum(int64_t group, int64_t m) {
+    mlir::Value first = add(unitTableGroup, group * tableGroups);
+    auto loadSum = [&](mlir::Value u) { return load(op.getSums(), {mBlock, u, index(m)}); };
+    mlir::Value sum = loadSum(first);
+    if (tableGroups > kUnrolledTableGroups)
+      return loop(1, tableGroups, sum,
+                  [&](mlir::Value u, mlir::ValueRange sum) -> llvm::SmallVector<mlir::Value> {
+                    return {addF(sum[0], loadSum(add(first, u)))};
+                  })[0];
+    for (int64_t u = 1; u < tableGroups; ++u)
+      sum = addF(sum, loadSum(add(first, u)));
+    return sum;
+  }
+};
+
+/// Replaces a product of type `OpTy` by what `EmitterTy` emits.
+template <typename OpTy, typename EmitterTy>
+struct VectorizeProduct : mlir::OpRewritePattern<OpTy> {
+  VectorizeProduct(mlir::MLIRContext *context, int64_t passBytes, mlir::PatternBenefit benefit)
+      : mlir::OpRewritePattern<OpTy>(context, benefit), passBytes(passBytes) {}
+
+  llvm::LogicalResult matchAndRewrite(OpTy op, mlir::PatternRewriter &rewriter) const override {
+    if (!hasMemRefOperands(op))
+      return rewriter.notifyMatchFailure(op, "expected memref operands");
+    if (op.getLayout().getRows() % kFloatLanes != 0)
+      return rewriter.notifyMatchFailure(op, "expected a multiple of 16 rows");
+    EmitterTy(rewriter, op, passBytes).emit();
+    rewriter.eraseOp(op);
+    return llvm::success();
+  }
+
+  int64_t passBytes;
+};
+
+} // namespace elutq::hlq
+
+#endif // ELUTQ_LIB_CONVERSION_HLQTOVECTOR_PRODUCTEMITTER_H
