@@ -67,7 +67,8 @@ SCHEMAS = [
     (ELUTQ, "HLQMatMul",
      ["A:T", "planes:U8", "scales:F", "zeros:F", "bias:T?"], ["Y:T"],
      ["K:int!", "N:int!", "bits:int!", "group_size:int!"],
-     "A times the transpose of an HLQ matrix: planes [bits, N, G*g/8], scales [N, G, bits], zeros [N, G]"),
+     "A times the transpose of an HLQ matrix: planes [bits, N, G*g/8] or codes [1, N, G*g] of 8 bits, scales [N, G, bits or 1], "
+     "zeros [N, G]"),
     (ELUTQ, "HLQGather",
      ["indices:I", "planes:U8", "scales:F", "zeros:F"], ["Y:F32"],
      ["K:int!", "N:int!", "bits:int!", "group_size:int!"],

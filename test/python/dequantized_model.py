@@ -8,11 +8,15 @@ from onnx import helper, numpy_helper
 
 
 def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, columns: int, group_size: int) -> np.ndarray:
-    """The weights [N, columns] that planes [bits, N, G*g/8], scales [N, G, bits] and zeros [N, G] stand for."""
+    """The weights [N, columns] that planes [bits, N, G*g/8], scales [N, G, bits] and zeros [N, G] stand for.
+
+    Codes of 8 bits are one plane [1, N, G*g].
+    """
     group = np.arange(columns) // group_size
     weights = zeros.astype(np.float32)[:, group]
     for plane in range(planes.shape[0]):
-        bits = np.unpackbits(planes[plane], axis=1, count=columns, bitorder="little")
+        has_codes = planes.shape[2] >= columns
+        bits = planes[plane, :, :columns] if has_codes else np.unpackbits(planes[plane], axis=1, count=columns, bitorder="little")
         weights += scales[:, :, plane].astype(np.float32)[:, group] * bits
     return weights
 

@@ -151,29 +151,32 @@ LogicalResult convert(IRRewriter &rewriter, onnx::ContribGatherBlockQuantizedOp 
   return success();
 }
 
-/// The operands of an operator of this project's own domain: planes already, unsigned in ONNX.
+/// The operands of an operator of this project's own domain: planes already, unsigned in ONNX. Codes of 8 bits are one plane there.
 template <typename OpTy>
 FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
   PlaneOperands result;
   int64_t k = op.getK(), n = op.getN(), bits = op.getBits(), group = op.getGroupSize();
-  if (bits < 1 || bits > 4)
-    return refuse(op, "expected 1 to 4 bits, but got " + Twine(bits));
+  if ((bits < 1 || bits > 4) && bits != 8)
+    return refuse(op, "expected 1 to 4 or 8 bits, but got " + Twine(bits));
   if (k < 1 || n < 1 || group < 1 || !isGroupSize(group, k))
     return refuse(op, "a group size of " + Twine(group) + " is not supported");
-  int64_t groups = (k + group - 1) / group;
-  auto type = RankedTensorType::get({bits, n, groups * group / 8}, rewriter.getI8Type());
+  bool hasCodes = bits == 8;
+  int64_t groups = (k + group - 1) / group, numPlanes = hasCodes ? 1 : bits;
+  SmallVector<int64_t> shape{numPlanes, n, groups * group / (hasCodes ? 1 : 8)};
+  auto type = RankedTensorType::get(ArrayRef(shape).drop_front(hasCodes), rewriter.getI8Type());
   ElementsAttr planes = getConstant(op.getPlanes());
   auto scales = getStaticType(op.getScales()), zeros = getStaticType(op.getZeros());
   if (!planes || !getConstant(op.getScales()) || !getConstant(op.getZeros()))
     return refuse(op, "its planes, scales and zeros must be constant");
-  if (planes.getShapedType().getShape() != type.getShape() || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, bits} || !zeros ||
+  if (planes.getShapedType().getShape() != ArrayRef(shape) || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, numPlanes} || !zeros ||
       zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
-    return refuse(op, "expected planes [bits, N, G * group_size / 8], scales [N, G, bits] and zeros [N, G] with G = " + Twine(groups));
+    return refuse(op, (hasCodes ? "expected codes [1, N, G * group_size], scales [N, G, 1]" : "expected planes [bits, N, G * group_size / 8], scales [N, G, bits]") +
+                          Twine(" and zeros [N, G] with G = ") + Twine(groups));
   TypedAttr retyped;
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(planes))
     retyped = DenseResourceElementsAttr::get(type, resource.getRawHandle());
   else
-    retyped = cast<DenseElementsAttr>(planes).bitcast(rewriter.getI8Type());
+    retyped = cast<DenseElementsAttr>(planes).bitcast(rewriter.getI8Type()).reshape(type);
   result.planes = arith::ConstantOp::create(rewriter, op.getPlanes().getLoc(), type, retyped);
   result.scales = op.getScales();
   result.zeros = op.getZeros();

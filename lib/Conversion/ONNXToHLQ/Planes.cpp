@@ -75,6 +75,14 @@ static void writePlanes(const UniformMatrix &matrix, ArrayRef<char> codes, char 
     }
 }
 
+/// Codes of 8 bits, columns from `columns` on 0.
+static void writeCodes(const UniformMatrix &matrix, ArrayRef<char> codes, char *to) {
+  int64_t rowBytes = matrix.getGroups() * matrix.groupSize;
+  std::memset(to, 0, matrix.rows * rowBytes);
+  for (int64_t row = 0; row < matrix.rows; ++row)
+    std::memcpy(to + row * rowBytes, codes.data() + row * matrix.rowBytes, matrix.columns);
+}
+
 /// Zero points as floats, in the order of the scales.
 static FailureOr<std::vector<float>> readZeroPoints(const UniformMatrix &matrix, EmitReason refuse) {
   std::optional<ConstantData> data = getConstantData(matrix.zeroPoints);
@@ -99,8 +107,8 @@ static FailureOr<std::vector<float>> readZeroPoints(const UniformMatrix &matrix,
 }
 
 FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const UniformMatrix &matrix, EmitReason refuse) {
-  if (matrix.bits != 2 && matrix.bits != 4 && matrix.bits != 1)
-    return refuse("weights of " + Twine(matrix.bits) + " bits are not supported; supported are 1, 2 and 4");
+  if (matrix.bits != 2 && matrix.bits != 4 && matrix.bits != 1 && matrix.bits != 8)
+    return refuse("weights of " + Twine(matrix.bits) + " bits are not supported; supported are 1, 2, 4 and 8");
   if (!isGroupSize(matrix.groupSize, matrix.columns))
     return refuse("a block size of " + Twine(matrix.groupSize) +
                   " is not supported; supported are 16, 32, 64, 128, 256 and one block per row, a multiple of 32");
@@ -124,9 +132,12 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
     return *constant;
   };
   // The columns are part of the name: a product and an embedding that share codes may differ in what they count as padding.
-  auto planesType = RankedTensorType::get({matrix.bits, matrix.rows, groups * matrix.groupSize / 8}, builder.getI8Type());
+  bool hasCodes = matrix.bits == 8;
+  int64_t columns = groups * matrix.groupSize;
+  auto planesType = hasCodes ? RankedTensorType::get({matrix.rows, columns}, builder.getI8Type())
+                             : RankedTensorType::get({matrix.bits, matrix.rows, columns / 8}, builder.getI8Type());
   FailureOr<Value> planes = derive(matrix.codes, ".planes" + Twine(matrix.columns), planesType,
-                                   [&](char *to) { writePlanes(matrix, codeBytes, to); });
+                                   [&](char *to) { (hasCodes ? writeCodes : writePlanes)(matrix, codeBytes, to); });
   if (failed(planes))
     return failure();
   releasePages(codes->bytes);

@@ -34,7 +34,7 @@ struct PlaneOperands {
 
 using EmitReason = llvm::function_ref<mlir::LogicalResult(const llvm::Twine &)>;
 
-/// Cuts the codes into planes, without loss. Scales and zeros become f32. Says by `refuse` why it cannot.
+/// Cuts the codes into planes, without loss; codes of 8 bits stay. Scales and zeros become f32. Says by `refuse` why it cannot.
 mlir::FailureOr<PlaneOperands> buildPlanes(mlir::OpBuilder &builder, mlir::Location loc, const UniformMatrix &matrix, EmitReason refuse);
 
 /// Whether hlq.linear takes this group size for `columns` columns.

@@ -270,14 +270,17 @@ Error HLQExporter::quantizeInitializer(const TensorProto &tensor, ArrayRef<char>
     return Error::success();
   const HLQMatrix &result = **quantized;
   int64_t groups = divideCeil(matrix.k, result.groupSize), parameterBytes = result.hasHalfParameters ? 2 : 4;
-  assert(static_cast<int64_t>(result.planes.size()) == result.bits * matrix.n * groups * result.groupSize / 8 &&
-         static_cast<int64_t>(result.scales.size()) == matrix.n * groups * result.bits * parameterBytes &&
+  // A code of 8 bits is a byte, and there is one scale per group.
+  bool hasCodes = result.bits == 8;
+  int64_t numPlanes = hasCodes ? 1 : result.bits, planeRowBytes = groups * result.groupSize / (hasCodes ? 1 : 8);
+  assert(static_cast<int64_t>(result.planes.size()) == numPlanes * matrix.n * planeRowBytes &&
+         static_cast<int64_t>(result.scales.size()) == matrix.n * groups * numPlanes * parameterBytes &&
          static_cast<int64_t>(result.zeros.size()) == matrix.n * groups * parameterBytes && "wrong size of HLQ data");
   auto parameterType = parameterBytes == 2 ? TensorProto::FLOAT16 : TensorProto::FLOAT;
   if (Error error = addTensor(tensor.name() + ".planes", TensorProto::UINT8,
-                              {result.bits, matrix.n, groups * result.groupSize / 8}, result.planes))
+                              {numPlanes, matrix.n, planeRowBytes}, result.planes))
     return error;
-  if (Error error = addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, result.bits}, result.scales))
+  if (Error error = addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, numPlanes}, result.scales))
     return error;
   if (Error error = addTensor(tensor.name() + ".zeros", parameterType, {matrix.n, groups}, result.zeros))
     return error;

@@ -24,7 +24,7 @@ namespace {
 struct ExportFlags {
   cl::opt<std::string> output{"hlq-onnx-output", cl::desc("Path of the model that --onnx-to-hlq-onnx writes"),
                               cl::value_desc("path")};
-  cl::opt<int64_t> bits{"hlq-onnx-bits", cl::desc("Planes per weight, 1 to 4 (default 4)"), cl::init(4)};
+  cl::opt<int64_t> bits{"hlq-onnx-bits", cl::desc("Bits per weight, 1 to 4 or 8 (default 4)"), cl::init(4)};
   cl::opt<int64_t> groupSize{"hlq-onnx-group-size", cl::desc("Weights per group (default 128)"), cl::init(128)};
 };
 } // namespace
@@ -46,8 +46,8 @@ static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matr
   result.bits = flags.bits;
   result.groupSize = flags.groupSize;
   int64_t groups = quantize::numGroups(matrix.k, result.groupSize);
-  result.planes.resize(result.bits * matrix.n * groups * result.groupSize / 8);
-  result.scales.resize(matrix.n * groups * result.bits * sizeof(uint16_t));
+  result.planes.resize(quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize));
+  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits) * sizeof(uint16_t));
   result.zeros.resize(matrix.n * groups * sizeof(uint16_t));
   quantize::FitOptions options;
   options.bits = result.bits;
@@ -66,8 +66,8 @@ static LogicalResult translate(SourceMgr &sources, const ExportFlags &flags, MLI
   auto fail = [&](const Twine &message) { return emitError(UnknownLoc::get(context)) << message; };
   if (flags.output.empty())
     return fail("--onnx-to-hlq-onnx needs --hlq-onnx-output=path: the model has a second file beside it");
-  if (flags.bits < 1 || flags.bits > 4 || flags.groupSize < 16 || flags.groupSize % 16 != 0 || flags.groupSize > 1 << 20)
-    return fail("expected --hlq-onnx-bits of 1 to 4 and a --hlq-onnx-group-size that is a multiple of 16");
+  if (!quantize::isBits(flags.bits) || flags.groupSize < 16 || flags.groupSize % 16 != 0 || flags.groupSize > 1 << 20)
+    return fail("expected --hlq-onnx-bits of 1 to 4 or 8 and a --hlq-onnx-group-size that is a multiple of 16");
   StringRef path = sources.getMemoryBuffer(sources.getMainFileID())->getBufferIdentifier();
   if (Error error = exportHLQONNX(path, flags.output,
                                   [&](const FloatMatrix &matrix) { return quantizeMatrix(matrix, flags); }))

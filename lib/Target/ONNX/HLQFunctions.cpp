@@ -22,23 +22,32 @@ namespace elutq {
 // OPSET stands for the version of ai.onnx: runtimes want the same one as in the model. Opset 18 (bitwise operators,
 // ReduceSum with an operand) is the oldest.
 
-/// Bit `t` of byte `i` of a plane is column `8*i + t`; a weight is `zero + sum over planes of scale * bit`.
+/// Bit `t` of byte `i` of a plane is column `8*i + t`; a weight is `zero + sum over planes of scale * bit`. With 8 bits there
+/// is one plane, of a byte per column, and no bit is taken out of it.
 static const char kDequantize[] = R"(
 <domain: "ai.elutq", opset_import: ["" : OPSET]>
-HLQDequantize <K> (planes, scales, zeros) => (weights)
+HLQDequantize <K, bits> (planes, scales, zeros) => (weights)
 {
-  shifts = Constant <value: tensor = uint8[8] {0, 1, 2, 3, 4, 5, 6, 7}> ()
-  one = Constant <value: tensor = uint8[1] {1}> ()
+  all_shifts = Constant <value: tensor = uint8[8] {0, 1, 2, 3, 4, 5, 6, 7}> ()
+  bit_mask = Constant <value: tensor = uint8[1] {1}> ()
+  byte_mask = Constant <value: tensor = uint8[1] {255}> ()
+  eight = Constant <value_ints: ints = [8]> ()
+  one_column = Constant <value_ints: ints = [1]> ()
+  width = Constant <value_int: int = @bits> ()
+  has_codes = Equal (width, eight)
+  columns_per_byte = Where (has_codes, one_column, eight)
+  mask = Where (has_codes, byte_mask, bit_mask)
   start = Constant <value_ints: ints = [0]> ()
   axis_1 = Constant <value_ints: ints = [1]> ()
   axis_2 = Constant <value_ints: ints = [2]> ()
   axis_3 = Constant <value_ints: ints = [3]> ()
   rest = Constant <value_ints: ints = [-1]> ()
   rows = Constant <value_ints: ints = [0, -1]> ()
+  shifts = Slice (all_shifts, start, columns_per_byte)
   bytes = Unsqueeze (planes, axis_3)
   shifted = BitShift <direction: string = "RIGHT"> (bytes, shifts)
-  bits = BitwiseAnd (shifted, one)
-  float_bits = Cast <to: int = 1> (bits)
+  masked = BitwiseAnd (shifted, mask)
+  float_bits = Cast <to: int = 1> (masked)
   float_scales = Cast <to: int = 1> (scales)
   plane_scales = Transpose <perm: ints = [2, 0, 1]> (float_scales)
   groups = Shape (plane_scales)
@@ -61,7 +70,7 @@ static const char kMatMul[] = R"(
 <domain: "ai.elutq", opset_import: ["" : OPSET, "ai.elutq" : 1]>
 HLQMatMul <K, N, bits, group_size> (A, planes, scales, zeros) => (Y)
 {
-  weights = ai.elutq.HLQDequantize <K: int = @K> (planes, scales, zeros)
+  weights = ai.elutq.HLQDequantize <K: int = @K, bits: int = @bits> (planes, scales, zeros)
   transposed = Transpose <perm: ints = [1, 0]> (weights)
   float_a = Cast <to: int = 1> (A)
   float_y = MatMul (float_a, transposed)
@@ -79,7 +88,7 @@ HLQGather <K, N, bits, group_size> (indices, planes, scales, zeros) => (Y)
   row_planes = Gather <axis: int = 1> (planes, flat)
   row_scales = Gather <axis: int = 0> (scales, flat)
   row_zeros = Gather <axis: int = 0> (zeros, flat)
-  weights = ai.elutq.HLQDequantize <K: int = @K> (row_planes, row_scales, row_zeros)
+  weights = ai.elutq.HLQDequantize <K: int = @K, bits: int = @bits> (row_planes, row_scales, row_zeros)
   index_shape = Shape (indices)
   k = Constant <value_int: int = @K> ()
   columns = Unsqueeze (k, start)

@@ -37,7 +37,7 @@ struct FloatMatrix {
 };
 
 /// The same in HLQ form, as `hlq.linear` describes it: planes `[bits][n][G * groupSize / 8]`, scales `[n][G][bits]` and
-/// zeros `[n][G]`, both f16 or both f32.
+/// zeros `[n][G]`, both f16 or both f32. With 8 bits codes `[n][G * groupSize]` and scales `[n][G]`.
 struct HLQMatrix {
   int64_t bits = 0, groupSize = 0;
   bool hasHalfParameters = true;
@@ -49,7 +49,8 @@ using QuantizeMatrixFn = llvm::function_ref<llvm::Expected<std::optional<HLQMatr
 
 /// Writes the model at `inputPath` to `outputPath` with its matrices in HLQ form, as far as `quantize` returns one: MatMul
 /// and Gemm become `ai.elutq::HLQMatMul`, Gather `ai.elutq::HLQGather`. Both have function bodies of standard operators
-/// in the model, so that any ONNX runtime can run it. Tensors go to `outputPath` + ".data".
+/// in the model, so that any ONNX runtime can run it. Codes of 8 bits are one plane `[1][n][G * groupSize]`. Tensors go
+/// to `outputPath` + ".data".
 ///
 /// One matrix is in memory at a time.
 llvm::Error exportHLQONNX(llvm::StringRef inputPath, llvm::StringRef outputPath, QuantizeMatrixFn quantize);
