@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Compiler/Options.h"
+#include "elutq/Quantize/Solver.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/Regex.h"
@@ -73,8 +74,8 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
     if (isGroup && !isGroupSize(*number))
       return createStringError("--quantize: expected group to be 16, 32, 64, 128, 256 or 0 (the row), but got %lld",
                                static_cast<long long>(*number));
-    if (!isGroup && (*number > 4 || *number < (mayBeNone ? 0 : 1)))
-      return createStringError("--quantize: expected %s to be %d to 4, but got %lld", key.str().c_str(),
+    if (!isGroup && !quantize::isBits(*number) && !(mayBeNone && *number == 0))
+      return createStringError("--quantize: expected %s to be %d to 4 or 8, but got %lld", key.str().c_str(),
                                mayBeNone ? 0 : 1, static_cast<long long>(*number));
     embedding |= key == "embedding";
     head |= key == "head";

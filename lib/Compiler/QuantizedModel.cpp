@@ -15,7 +15,7 @@
 using namespace llvm;
 using namespace elutq;
 
-/// Planes of `matrix`; 0 leaves it in float.
+/// Bits of `matrix`; 0 leaves it in float.
 static int64_t chooseBits(const FloatMatrix &matrix, const QuantizationOptions &options) {
   auto anyName = [&](function_ref<bool(StringRef)> test) {
     return test(matrix.name) || any_of(matrix.nodes, [&](const std::string &node) { return test(node); });
@@ -48,8 +48,8 @@ static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matr
   // One group per row: the row, rounded up to what a row of packed planes can hold.
   result.groupSize = options.quantization.groupSize ? options.quantization.groupSize : (matrix.k + 31) / 32 * 32;
   int64_t groups = quantize::numGroups(matrix.k, result.groupSize);
-  result.planes.resize(result.bits * matrix.n * groups * result.groupSize / 8);
-  result.scales.resize(matrix.n * groups * result.bits * sizeof(uint16_t));
+  result.planes.resize(quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize));
+  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits) * sizeof(uint16_t));
   result.zeros.resize(matrix.n * groups * sizeof(uint16_t));
   quantize::FitOptions fit;
   fit.bits = result.bits;

@@ -137,7 +137,7 @@ def test_models(name, compiler, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--quantize=hlq:bits=5"], "expected bits to be 1 to 4, but got 5"),
+    (["--quantize=hlq:bits=5"], "expected bits to be 1 to 4 or 8, but got 5"),
     (["--quantize=hlq:group=48"], "expected group to be 16, 32, 64, 128, 256 or 0 (the row), but got 48"),
     (["--mcpu=abacus"], "unknown processor 'abacus'"), (["--target=pdp11-unknown-linux"], "unsupported target 'pdp11-unknown-linux'"),
     (["--colour"], "Unknown command line argument '--colour'"), (["--max-context=100000"], "the model knows 128 positions"),

@@ -41,13 +41,13 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
                "onnx      IR: the imported graph"),
       cl::value_desc("kind"), cl::init("exe"), cl::cat(category));
   cl::opt<std::string> quantize(
-      "quantize", cl::desc("How to store float weights: none, or hlq with a comma-separated list of bits=1..4, "
-                           "group=16|32|64|128|256|0 (row), embedding=0..4, head=0..4 (0: float), exclude=REGEX of node names "
+      "quantize", cl::desc("How to store float weights: none, or hlq with a comma-separated list of bits=1..4|8, "
+                           "group=16|32|64|128|256|0 (row), embedding=0..4|8, head=0..4|8 (0: float), exclude=REGEX of node names "
                            "(last); default hlq:bits=4,group=128,embedding=4,head=4"),
       cl::value_desc("hlq:key=value,..."), cl::init("hlq"), cl::cat(category));
   cl::opt<std::string> tables(
-      "tables", cl::desc("Bits of an activation table's entries: 16 (default), 8 (faster prefill, larger errors), or 16:REGEX, "
-                         "16 for the nodes of these names and 8 for the others"),
+      "tables", cl::desc("Bits of an activation table's entries, or of an activation for 8-bit weights: 16 (default), 8 (faster "
+                         "prefill, larger errors), or 16:REGEX, 16 for the nodes of these names and 8 for the others"),
       cl::value_desc("bits"), cl::init("16"), cl::cat(category));
   cl::opt<std::string, true> triple(
       "target",
