@@ -16,7 +16,11 @@ PEERS = pathlib.Path(__file__).parent / "peers"
 
 
 def run(*command: object) -> str:
-    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+    words = [str(word) for word in command]
+    try:
+        return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"model.py: error: cannot measure with {words[0]}: {error}")
 
 
 def compiled(spec: str, args: argparse.Namespace) -> dict:
