@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "QuantizedModel.h"
-#include "elutq/Quantize/Solver.h"
 #include "elutq/Target/ONNX/ExportHLQ.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Regex.h"
@@ -28,44 +27,21 @@ static int64_t chooseBits(const FloatMatrix &matrix, const QuantizationOptions &
   return anyName([](StringRef name) { return name.contains("lm_head"); }) ? options.headBits : options.bits;
 }
 
-static quantize::DataType dataType(FloatMatrix::Type type) {
-  switch (type) {
-  case FloatMatrix::Type::F32:
-    return quantize::DataType::F32;
-  case FloatMatrix::Type::F16:
-    return quantize::DataType::F16;
-  case FloatMatrix::Type::BF16:
-    return quantize::DataType::BF16;
-  }
-  llvm_unreachable("unknown type");
-}
-
 static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matrix, const CompileOptions &options) {
-  HLQMatrix result;
-  result.bits = chooseBits(matrix, options.quantization);
-  if (result.bits == 0)
+  quantize::FitOptions fit;
+  fit.bits = chooseBits(matrix, options.quantization);
+  if (fit.bits == 0)
     return std::nullopt;
   // One group per row: the row, rounded up to what a row of packed planes can hold.
-  result.groupSize = options.quantization.groupSize ? options.quantization.groupSize : (matrix.k + 31) / 32 * 32;
-  int64_t groups = quantize::numGroups(matrix.k, result.groupSize);
-  result.planes.resize(quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize));
-  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits) * sizeof(uint16_t));
-  result.zeros.resize(matrix.n * groups * sizeof(uint16_t));
-  quantize::FitOptions fit;
-  fit.bits = result.bits;
-  fit.groupSize = result.groupSize;
+  fit.groupSize = options.quantization.groupSize ? options.quantization.groupSize : (matrix.k + 31) / 32 * 32;
   fit.threads = options.threads;
-  quantize::MatrixView view{matrix.data.data(), dataType(matrix.type), matrix.n,
-                            matrix.k,           matrix.rowStride,      matrix.colStride};
-  quantize::FitReport report = quantize::fitHLQ(view, fit, reinterpret_cast<uint8_t *>(result.planes.data()),
-                                                reinterpret_cast<uint16_t *>(result.scales.data()),
-                                                reinterpret_cast<uint16_t *>(result.zeros.data()));
-  if (!report.error.empty())
-    return createStringError("initializer '" + matrix.name + "': " + report.error);
+  Expected<HLQMatrix> result = fitMatrix(matrix, fit);
+  if (!result)
+    return result.takeError();
   if (!options.quiet)
-    errs() << "elutq-compile: quantized " << matrix.name << " (" << matrix.n << " x " << matrix.k << ", " << result.bits
+    errs() << "elutq-compile: quantized " << matrix.name << " (" << matrix.n << " x " << matrix.k << ", " << fit.bits
            << " bits)\n";
-  return std::make_optional(std::move(result));
+  return std::move(*result);
 }
 
 Error elutq::writeQuantizedModel(const CompileOptions &options) {

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 
+import dequantized_model
 import numpy as np
 import onnx
 import onnxruntime
@@ -40,17 +41,9 @@ def run(path, inputs):
 
 
 def dequantize(model, name, columns, group_size):
-    """The weights that planes, scales and zeros of a model stand for, computed on its own."""
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    planes, scales, zeros = (tensors[f"{name}.{part}"] for part in ("planes", "scales", "zeros"))
-    # Codes of 8 bits are one plane of a byte per column.
-    bits = planes if planes.shape[2] >= columns else np.unpackbits(planes, axis=2, bitorder="little")
-    bits = bits.astype(np.float32)
-    group = np.arange(bits.shape[2]) // group_size
-    weights = zeros.astype(np.float32)[:, group]
-    for plane in range(bits.shape[0]):
-        weights = weights + scales.astype(np.float32)[:, group, plane] * bits[plane]
-    return weights[:, :columns]
+    parts = (tensors[f"{name}.{part}"] for part in ("planes", "scales", "zeros"))
+    return dequantized_model.dequantize(*parts, columns, group_size)
 
 
 @pytest.mark.parametrize("bits, group_size, columns", [(1, 16, 48), (2, 32, 100), (3, 64, 64), (4, 128, 200), (8, 32, 100)])

@@ -76,6 +76,17 @@ protected:
     return bitcast(getInts(kFloatLanes, 32), addF(mulF(values, inverse), splat(kRounding + bias)));
   }
 
+  /// The bytes of rounded entries: high ones, if any, before low ones. A low byte is a signed one, which `carry` makes the
+  /// high one up for.
+  llvm::SmallVector<mlir::Value> emitBytes(mlir::Value words, int64_t carry = 128) {
+    mlir::VectorType wordsType = getInts(kFloatLanes, 32), bytesType = getInts(kFloatLanes, 8);
+    mlir::Value low = mlir::arith::TruncIOp::create(b, loc, bytesType, words);
+    if (tableBits == 8)
+      return {low};
+    mlir::Value high = shiftRight(add(words, splat(wordsType, carry)), splat(wordsType, 8));
+    return {mlir::arith::TruncIOp::create(b, loc, bytesType, high), low};
+  }
+
   static constexpr float kRounding = 12582912.0f;
   /// The bits of `kRounding`: what is above them is the integer.
   static constexpr int64_t kRoundingBits = 0x4b400000;

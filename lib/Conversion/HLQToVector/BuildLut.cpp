@@ -59,16 +59,9 @@ private:
       Value part = vector::ShuffleOp::create(b, loc, x, x, lanes);
       t = q == 0 ? mulF(part, constant(signs)) : fma(part, constant(signs), t);
     }
-    // 128 is even: it may be added before rounding.
+    // The bytes of byte lanes have 128 added. It is even, so that the low one's may be added before rounding.
     bool isByte = getLane(op) == Lane::Byte;
-    VectorType wordsType = getInts(16, 32), bytesType = getInts(16, 8);
-    Value words = emitRounded(t, inverse, isByte ? 128 : 0);
-    Value low = arith::TruncIOp::create(b, loc, bytesType, words);
-    if (tableBits == 8)
-      return {low};
-    // The low byte is a signed one, which `high` makes up for; that of byte lanes has its 128 already.
-    Value high = shiftRight(add(words, splat(wordsType, isByte ? 128 << 8 : 128)), splat(wordsType, 8));
-    return {arith::TruncIOp::create(b, loc, bytesType, high), low};
+    return emitBytes(emitRounded(t, inverse, isByte ? 128 : 0), isByte ? 128 << 8 : 128);
   }
 };
 

@@ -20,17 +20,11 @@ protected:
   Value emitMagnitude(Value x) override { return math::AbsFOp::create(b, loc, x); }
 
   void storeEntries(Value u, Value first, int64_t valid, Value inverse) override {
-    VectorType wordsType = getInts(kFloatLanes, 32), bytesType = getInts(kFloatLanes, 8);
+    VectorType wordsType = getInts(kFloatLanes, 32);
     Value firstChunk = mul(u, tableGroup / 16), sum = splat(wordsType, 0);
     sum = emitChunks(first, valid, {sum}, [&](Value chunk, Value x, SmallVector<Value> &values) {
       Value words = emitRounded(x, inverse);
-      SmallVector<Value> parts{arith::TruncIOp::create(b, loc, bytesType, words)};
-      if (tableBits == 16) {
-        // The low byte is a signed one, which the high one makes up for.
-        Value high = shiftRight(add(words, splat(wordsType, 128)), splat(wordsType, 8));
-        parts.insert(parts.begin(), arith::TruncIOp::create(b, loc, bytesType, high));
-      }
-      for (auto [part, bytes] : llvm::enumerate(parts))
+      for (auto [part, bytes] : llvm::enumerate(emitBytes(words)))
         storeVector(bytes, entries, {mBlock, add(firstChunk, chunk), inBlock, index(16 * part)});
       Value entry = arith::SubIOp::create(b, loc, words, splat(wordsType, kRoundingBits));
       values[0] = add(values[0], entry);

@@ -270,10 +270,11 @@ Error HLQExporter::quantizeInitializer(const TensorProto &tensor, ArrayRef<char>
     return Error::success();
   const HLQMatrix &result = **quantized;
   int64_t groups = divideCeil(matrix.k, result.groupSize), parameterBytes = result.hasHalfParameters ? 2 : 4;
-  // A code of 8 bits is a byte, and there is one scale per group.
-  bool hasCodes = result.bits == 8;
-  int64_t numPlanes = hasCodes ? 1 : result.bits, planeRowBytes = groups * result.groupSize / (hasCodes ? 1 : 8);
-  assert(static_cast<int64_t>(result.planes.size()) == numPlanes * matrix.n * planeRowBytes &&
+  // Codes of 8 bits, which have one scale, are one plane.
+  int64_t numPlanes = quantize::numScales(result.bits);
+  int64_t planeBytes = quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize);
+  int64_t planeRowBytes = planeBytes / numPlanes / matrix.n;
+  assert(static_cast<int64_t>(result.planes.size()) == planeBytes &&
          static_cast<int64_t>(result.scales.size()) == matrix.n * groups * numPlanes * parameterBytes &&
          static_cast<int64_t>(result.zeros.size()) == matrix.n * groups * parameterBytes && "wrong size of HLQ data");
   auto parameterType = parameterBytes == 2 ? TensorProto::FLOAT16 : TensorProto::FLOAT;

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "elutq/Quantize/Solver.h"
 #include "elutq/Target/ONNX/ExportHLQ.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -29,39 +28,6 @@ struct ExportFlags {
 };
 } // namespace
 
-static quantize::DataType getDataType(FloatMatrix::Type type) {
-  switch (type) {
-  case FloatMatrix::Type::F32:
-    return quantize::DataType::F32;
-  case FloatMatrix::Type::F16:
-    return quantize::DataType::F16;
-  case FloatMatrix::Type::BF16:
-    return quantize::DataType::BF16;
-  }
-  llvm_unreachable("unknown type");
-}
-
-static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matrix, const ExportFlags &flags) {
-  HLQMatrix result;
-  result.bits = flags.bits;
-  result.groupSize = flags.groupSize;
-  int64_t groups = quantize::numGroups(matrix.k, result.groupSize);
-  result.planes.resize(quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize));
-  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits) * sizeof(uint16_t));
-  result.zeros.resize(matrix.n * groups * sizeof(uint16_t));
-  quantize::FitOptions options;
-  options.bits = result.bits;
-  options.groupSize = result.groupSize;
-  quantize::MatrixView view{matrix.data.data(), getDataType(matrix.type), matrix.n,
-                            matrix.k,           matrix.rowStride,         matrix.colStride};
-  quantize::FitReport report = quantize::fitHLQ(view, options, reinterpret_cast<uint8_t *>(result.planes.data()),
-                                                reinterpret_cast<uint16_t *>(result.scales.data()),
-                                                reinterpret_cast<uint16_t *>(result.zeros.data()));
-  if (!report.error.empty())
-    return createStringError("initializer '" + matrix.name + "': " + report.error);
-  return std::make_optional(std::move(result));
-}
-
 static LogicalResult translate(SourceMgr &sources, const ExportFlags &flags, MLIRContext *context) {
   auto fail = [&](const Twine &message) { return emitError(UnknownLoc::get(context)) << message; };
   if (flags.output.empty())
@@ -69,8 +35,12 @@ static LogicalResult translate(SourceMgr &sources, const ExportFlags &flags, MLI
   if (!quantize::isBits(flags.bits) || flags.groupSize < 16 || flags.groupSize % 16 != 0 || flags.groupSize > 1 << 20)
     return fail("expected --hlq-onnx-bits of 1 to 4 or 8 and a --hlq-onnx-group-size that is a multiple of 16");
   StringRef path = sources.getMemoryBuffer(sources.getMainFileID())->getBufferIdentifier();
-  if (Error error = exportHLQONNX(path, flags.output,
-                                  [&](const FloatMatrix &matrix) { return quantizeMatrix(matrix, flags); }))
+  quantize::FitOptions options;
+  options.bits = flags.bits;
+  options.groupSize = flags.groupSize;
+  if (Error error = exportHLQONNX(path, flags.output, [&](const FloatMatrix &matrix) -> Expected<std::optional<HLQMatrix>> {
+        return fitMatrix(matrix, options);
+      }))
     return fail(toString(std::move(error)));
   return success();
 }

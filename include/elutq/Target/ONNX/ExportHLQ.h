@@ -8,6 +8,7 @@
 #ifndef ELUTQ_TARGET_ONNX_EXPORTHLQ_H
 #define ELUTQ_TARGET_ONNX_EXPORTHLQ_H
 
+#include "elutq/Quantize/Solver.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
@@ -43,6 +44,9 @@ struct HLQMatrix {
   bool hasHalfParameters = true;
   std::vector<char> planes, scales, zeros;
 };
+
+/// Fits `matrix` by its values alone, with `options.bits` bits in groups of `options.groupSize`. An error names the matrix.
+llvm::Expected<HLQMatrix> fitMatrix(const FloatMatrix &matrix, const quantize::FitOptions &options);
 
 /// Returns a matrix in HLQ form, or nothing to leave it as it is.
 using QuantizeMatrixFn = llvm::function_ref<llvm::Expected<std::optional<HLQMatrix>>(const FloatMatrix &)>;

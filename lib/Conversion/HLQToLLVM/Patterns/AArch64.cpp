@@ -81,15 +81,7 @@ struct AArch64Dot : OpRewritePattern<DotOp> {
   }
 
   static Value emitWords(PieceEmitter &e, Value acc, Value codes, Value bytes) {
-    VectorType wordsType = e.getType(8, 16);
-    Value eight = e.splat(wordsType, 8);
-    codes = vector::BitCastOp::create(e.b, e.loc, wordsType, codes);
-    bytes = vector::BitCastOp::create(e.b, e.loc, wordsType, bytes);
-    Value evenCodes = arith::AndIOp::create(e.b, e.loc, codes, e.splat(wordsType, 255));
-    Value oddCodes = arith::ShRUIOp::create(e.b, e.loc, codes, eight);
-    Value evenBytes = arith::ShRSIOp::create(e.b, e.loc, arith::ShLIOp::create(e.b, e.loc, bytes, eight), eight);
-    Value oddBytes = arith::ShRSIOp::create(e.b, e.loc, bytes, eight);
-    for (auto [code, byte] : {std::pair(evenCodes, evenBytes), std::pair(oddCodes, oddBytes)}) {
+    for (auto [code, byte] : e.widenInPlace(codes, bytes)) {
       Value product = arith::MulIOp::create(e.b, e.loc, code, byte);
       acc = arith::AddIOp::create(e.b, e.loc, acc, e.call("llvm.aarch64.neon.saddlp", e.getType(4, 32), product));
     }

@@ -41,41 +41,36 @@ struct GenericLookup : OpRewritePattern<LookupOp> {
   }
 };
 
-/// The bytes of each 32-bit lane are moved to its top and shifted down with their signs.
+/// Byte `byte` of each 32-bit lane of `words`: moved to its top and down again, by `ShiftOp` with or without its sign.
+template <typename ShiftOp>
+Value emitByte(PieceEmitter &e, Value words, int64_t byte) {
+  auto type = cast<VectorType>(words.getType());
+  Value top = byte == 3 ? words : arith::ShLIOp::create(e.b, e.loc, words, e.splat(type, 24 - 8 * byte));
+  return ShiftOp::create(e.b, e.loc, top, e.splat(type, 24));
+}
+
 struct GenericAccumulate : OpRewritePattern<AccumulateOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(AccumulateOp op, PatternRewriter &rewriter) const override {
     PieceEmitter e{rewriter, op.getLoc()};
-    auto type = cast<VectorType>(op.getType());
-    Value words = vector::BitCastOp::create(rewriter, e.loc, type, op.getBytes()), sum = op.getAcc();
-    for (int64_t byte = 0; byte < 4; ++byte) {
-      Value top = byte == 3 ? words : arith::ShLIOp::create(rewriter, e.loc, words, e.splat(type, 24 - 8 * byte));
-      Value value = arith::ShRSIOp::create(rewriter, e.loc, top, e.splat(type, 24));
-      sum = arith::AddIOp::create(rewriter, e.loc, sum, value);
-    }
+    Value words = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getBytes()), sum = op.getAcc();
+    for (int64_t byte = 0; byte < 4; ++byte)
+      sum = arith::AddIOp::create(rewriter, e.loc, sum, emitByte<arith::ShRSIOp>(e, words, byte));
     rewriter.replaceOp(op, sum);
     return success();
   }
 };
 
-/// The codes and bytes of each 32-bit lane are moved to its top and shifted down, bytes with their signs.
 struct GenericDot : OpRewritePattern<DotOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
     PieceEmitter e{rewriter, op.getLoc()};
-    auto type = cast<VectorType>(op.getType());
-    Value codes = vector::BitCastOp::create(rewriter, e.loc, type, op.getCodes()), sum = op.getAcc();
-    Value bytes = vector::BitCastOp::create(rewriter, e.loc, type, op.getBytes()), down = e.splat(type, 24);
+    Value codes = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getCodes()), sum = op.getAcc();
+    Value bytes = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getBytes());
     for (int64_t byte = 0; byte < 4; ++byte) {
-      auto moveUp = [&](Value word) -> Value {
-        if (byte == 3)
-          return word;
-        return arith::ShLIOp::create(rewriter, e.loc, word, e.splat(type, 24 - 8 * byte));
-      };
-      Value code = arith::ShRUIOp::create(rewriter, e.loc, moveUp(codes), down);
-      Value value = arith::ShRSIOp::create(rewriter, e.loc, moveUp(bytes), down);
+      Value code = emitByte<arith::ShRUIOp>(e, codes, byte), value = emitByte<arith::ShRSIOp>(e, bytes, byte);
       sum = arith::AddIOp::create(rewriter, e.loc, sum, arith::MulIOp::create(rewriter, e.loc, code, value));
     }
     rewriter.replaceOp(op, sum);

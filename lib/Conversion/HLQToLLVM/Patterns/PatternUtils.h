@@ -14,6 +14,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/PatternMatch.h"
 
+#include <array>
+
 namespace elutq::hlq {
 
 /// Emits the vector operations that the patterns have in common.
@@ -75,6 +77,20 @@ struct PieceEmitter {
       result = mlir::arith::SelectOp::create(b, loc, isHere, part, result);
     }
     return result;
+  }
+
+  /// The even, then the odd lanes of `codes`, zero-extended, and of `bytes`, sign-extended, as words in their places.
+  std::array<std::pair<mlir::Value, mlir::Value>, 2> widenInPlace(mlir::Value codes, mlir::Value bytes) {
+    using namespace mlir::arith;
+    mlir::VectorType wordsType = getType(getLanes(codes) / 2, 16);
+    mlir::Value eight = splat(wordsType, 8);
+    codes = mlir::vector::BitCastOp::create(b, loc, wordsType, codes);
+    bytes = mlir::vector::BitCastOp::create(b, loc, wordsType, bytes);
+    mlir::Value evenCodes = AndIOp::create(b, loc, codes, splat(wordsType, 255));
+    mlir::Value oddCodes = ShRUIOp::create(b, loc, codes, eight);
+    mlir::Value evenBytes = ShRSIOp::create(b, loc, ShLIOp::create(b, loc, bytes, eight), eight);
+    mlir::Value oddBytes = ShRSIOp::create(b, loc, bytes, eight);
+    return {{{evenCodes, evenBytes}, {oddCodes, oddBytes}}};
   }
 
   mlir::Value call(llvm::StringRef intrinsic, mlir::Type type, mlir::ValueRange operands) {

@@ -113,16 +113,9 @@ struct X86Dot : OpRewritePattern<DotOp> {
   }
 
   static Value emitWords(PieceEmitter &e, Value acc, Value codes, Value bytes) {
-    VectorType wordsType = e.getType(2 * e.getLanes(acc), 16);
-    Value eight = e.splat(wordsType, 8);
-    codes = vector::BitCastOp::create(e.b, e.loc, wordsType, codes);
-    bytes = vector::BitCastOp::create(e.b, e.loc, wordsType, bytes);
-    Value evenCodes = arith::AndIOp::create(e.b, e.loc, codes, e.splat(wordsType, 255));
-    Value oddCodes = arith::ShRUIOp::create(e.b, e.loc, codes, eight);
-    Value evenBytes = arith::ShRSIOp::create(e.b, e.loc, arith::ShLIOp::create(e.b, e.loc, bytes, eight), eight);
-    Value oddBytes = arith::ShRSIOp::create(e.b, e.loc, bytes, eight);
-    acc = arith::AddIOp::create(e.b, e.loc, acc, multiplyPairs(e, evenCodes, evenBytes));
-    return arith::AddIOp::create(e.b, e.loc, acc, multiplyPairs(e, oddCodes, oddBytes));
+    for (auto [code, byte] : e.widenInPlace(codes, bytes))
+      acc = arith::AddIOp::create(e.b, e.loc, acc, multiplyPairs(e, code, byte));
+    return acc;
   }
 
   X86Level level;
