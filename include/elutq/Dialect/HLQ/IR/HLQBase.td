@@ -33,6 +33,7 @@ def HLQ_Dialect : Dialect {
     Source of the format: ELUTQ, arXiv 2510.19482.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let hasConstantMaterializer = 1;
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 

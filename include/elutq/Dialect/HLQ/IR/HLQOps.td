@@ -363,6 +363,7 @@ def HLQ_LookupOp : HLQ_Op<"lookup", [Pure, AllTypesMatch<["indices", "result"]>]
   let results = (outs VectorOfLengthAndType<[16, 32, 64], [I8]>:$result);
   let assemblyFormat = "$table `[` $indices `]` attr-dict `:` type($table) `,` type($indices)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def HLQ_AccumulateOp : HLQ_Op<"accumulate", [Pure, AllTypesMatch<["acc", "result"]>]> {
@@ -381,6 +382,7 @@ def HLQ_AccumulateOp : HLQ_Op<"accumulate", [Pure, AllTypesMatch<["acc", "result
   let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
   let assemblyFormat = "$acc `,` $bytes attr-dict `:` type($acc) `,` type($bytes)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesMatch<["codes", "bytes"]>]> {
@@ -400,6 +402,7 @@ def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesM
   let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
   let assemblyFormat = "$acc `,` $codes `,` $bytes attr-dict `:` type($acc) `,` type($codes)";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 #endif // ELUTQ_DIALECT_HLQ_IR_HLQOPS_TD
