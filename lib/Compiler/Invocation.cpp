@@ -228,7 +228,7 @@ Error Compilation::quantizeAndPack() {
   if (options.emit == EmitKind::HLQ)
     return printIR(*module);
   if (Error error = runStage("select kernels", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
-        buildSelectStage(manager, target.getISA(), options.wideTables);
+        buildSelectStage(manager, target.getISA(), options);
       }))
     return error;
   report = collectReport(*module);

@@ -122,6 +122,8 @@ Error elutq::verify(const CompileOptions &options) {
     return outOfRange("--max-context", "1 to 16777216 tokens", options.maxContext);
   if (options.cacheType != "f16" && options.cacheType != "f32")
     return createStringError("--kv-cache: expected f16 or f32, but got '%s'", options.cacheType.c_str());
+  if (options.algorithm != "auto" && options.algorithm != "lut" && options.algorithm != "dot")
+    return createStringError("--algorithm: expected auto, lut or dot, but got '%s'", options.algorithm.c_str());
   if (options.threads > 4096)
     return outOfRange("--threads", "at most 4096", options.threads);
   if (!options.promptTemplate.empty() && !StringRef(options.promptTemplate).contains("{prompt}"))

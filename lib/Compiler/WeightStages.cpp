@@ -25,10 +25,12 @@ void elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationO
   manager.addPass(hlq::createQuantizePass(quantize));
 }
 
-void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, StringRef wideTables) {
+void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, const CompileOptions &options) {
   hlq::SelectKernelPassOptions select;
   select.isa = isa.str();
-  select.wideTables = wideTables.str();
+  select.wideTables = options.wideTables;
+  // One row is decoded by look-ups.
+  select.algorithm = options.consistent && options.algorithm == "auto" ? "lut" : options.algorithm;
   manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
 }
 

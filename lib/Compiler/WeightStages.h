@@ -14,7 +14,7 @@
 namespace elutq {
 
 void buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions &options, unsigned threads, bool progress);
-void buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa, llvm::StringRef wideTables);
+void buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa, const CompileOptions &options);
 void buildPackStage(mlir::OpPassManager &manager, unsigned threads);
 
 } // namespace elutq

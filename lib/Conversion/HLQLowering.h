@@ -34,8 +34,38 @@ struct UnitLayout {
   int64_t paramBytes, groupParamBytes;
 };
 
-/// What is taken from a code of 8 bits: the offset of `hlq.quantize_rows` makes up for it.
+/// What is taken from a stored code of 8 bits: the offset of `hlq.quantize_rows` makes up for it.
 inline constexpr int64_t kCodeCentre = 128;
+
+/// Rounded activations, and the codes that they meet.
+struct EntryFormat {
+  static EntryFormat get(QuantizeRowsOp op) { return {op.getWords(), op.getTransposed()}; }
+  static EntryFormat get(CodeMatmulOp op) {
+    LayoutAttr layout = op.getLayout();
+    bool hasPlanes = !layout.hasCodes();
+    return {hasPlanes && op.getKernel().getTableBits() == 16, hasPlanes && layout.getLane() == Lane::Dword};
+  }
+
+  /// Words of 16 bits, and not bytes.
+  bool words;
+  /// In the order in which planes with dword lanes give codes, and not in that of the columns.
+  bool transposed;
+
+  /// Codes, or entries, in 32 bits.
+  int64_t getPerDword() const { return words ? 2 : 4; }
+  /// What is taken from a code.
+  int64_t getCentre() const { return words ? 2048 : kCodeCentre; }
+  /// The sum of the magnitudes of `r_j` in the op description.
+  float getRange() const { return words ? 4080 : 251; }
+  unsigned getWidth() const { return words ? 16 : 8; }
+  /// The column of a chunk that is entry `entry` of 32 bits number `dword`.
+  int64_t getColumn(int64_t dword, int64_t entry) const {
+    return transposed ? dword + 16 / getPerDword() * entry : dword * getPerDword() + entry;
+  }
+};
+
+/// What sums of magnitudes of scales below are taken as zero, so that the reciprocals of both stay finite.
+inline constexpr float kLeastScaleSum = 0x1p-100f;
 
 /// What the scale of a group is multiplied by in `zc` of the op description: half the sum of the planes' scales is
 /// `getCentre` times the sum of the stored ones.
@@ -53,8 +83,12 @@ inline int64_t getTableBits(QuantizeRowsOp op) {
   return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) / 2;
 }
 
-/// The greatest magnitude of an entry. With 16 bits the high byte, rounded, stays within a signed byte.
-inline float getTableLimit(int64_t tableBits) { return tableBits == 8 ? 127 : 127 * 256; }
+/// The greatest magnitude of an entry. With 16 bits the high byte, rounded, stays within a signed byte; sums of 128 products
+/// of a word and a code of 12 bits stay within 32 bits.
+inline float getTableLimit(BuildLutOp op) { return getTableBits(op) == 8 ? 127 : 127 * 256; }
+inline float getTableLimit(QuantizeRowsOp op) {
+  return op.getWords() ? 8191 : getTableBits(op) == 8 ? 127 : 127 * 256;
+}
 
 /// What scales below are taken as zero, the least normal float: their reciprocals stay finite.
 inline constexpr float kLeastTableScale = 0x1p-126f;

@@ -49,6 +49,10 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
       "tables", cl::desc("Bits of an activation table's entries, or of an activation for 8-bit weights: 16 (default), 8 (faster "
                          "prefill, larger errors), or 16:REGEX, 16 for the nodes of these names and 8 for the others"),
       cl::value_desc("bits"), cl::init("16"), cl::cat(category));
+  cl::opt<std::string, true> algorithm(
+      "algorithm", cl::desc("How products with 1 to 4 bits are computed: auto (default, the faster one for each number of rows), lut "
+                            "(table look-ups) or dot (integer products with codes made from the planes)"),
+      cl::value_desc("name"), cl::location(options.algorithm), cl::init("auto"), cl::cat(category));
   cl::opt<std::string, true> triple(
       "target",
       cl::desc("Machine to compile for: x86_64-linux-gnu or aarch64-linux-gnu; default: this one. Executables and libraries "

@@ -26,22 +26,43 @@ std::string_view toString(KernelISA isa);
 /// caller, who knows what the weights have.
 quantize::PackedLayout getLayout(KernelISA isa, int64_t bits, int64_t groupSize);
 
-/// The algorithm of `#hlq.kernel` for weights of `bits` bits: look-ups for planes, products for codes of 8 bits.
-std::string_view getAlgorithm(int64_t bits);
-
 /// Columns of activations that share one scale: the largest of 128, 64, 32 and 16 that divides `groupSize`.
 int64_t getTableGroup(int64_t groupSize);
 
-/// The tiles of one product.
-struct KernelTiles {
-  /// Rows of activations that share one pass over the weights.
-  int64_t m;
-  /// Row blocks of one parallel task; divides the number of row blocks, so that every task has the same shape.
+/// How a product is computed: look-ups of planes in tables of activations, or products of rounded activations with codes,
+/// stored (8 bits) or made from planes.
+enum class KernelAlgorithm { Lut, Dot };
+
+/// The names of `#hlq.kernel`; none for an unknown name.
+std::optional<KernelAlgorithm> parseKernelAlgorithm(std::string_view name);
+std::string_view toString(KernelAlgorithm algorithm);
+
+/// A product: `rows` rows of activations times `n` rows of weights with `groups` groups each.
+struct ProductShape {
+  int64_t rows;
   int64_t n;
+  int64_t groups;
 };
 
-/// Chooses tiles for `rows` rows of activations and `n` rows of weights with `groups` groups each.
-KernelTiles chooseTiles(KernelISA isa, const quantize::PackedLayout &layout, int64_t rows, int64_t n, int64_t groups);
+/// The kernel of one product.
+struct KernelChoice {
+  KernelAlgorithm algorithm;
+  /// Bits of a table entry or of a rounded activation.
+  int64_t tableBits;
+  /// Rows of activations that share one pass over the weights.
+  int64_t mTile;
+  /// Row blocks of one parallel task; divides the number of row blocks, so that every task has the same shape.
+  int64_t nTile;
+};
+
+/// Cycles that one core needs for 16 rows and 16 columns of weights and all rows of activations, with the instructions
+/// alone: what memory gives is the same for every algorithm. For planes only.
+double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits, int64_t rows);
+
+/// Chooses the kernel of a product whose entries have at least `tableBits` bits. `algorithm`, where given, is obeyed as far
+/// as the weights allow: codes of 8 bits are always multiplied.
+KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, const ProductShape &shape,
+                          int64_t tableBits, std::optional<KernelAlgorithm> algorithm = std::nullopt);
 
 } // namespace elutq
 

@@ -72,6 +72,9 @@ struct CompileOptions {
   QuantizationOptions quantization;
   /// Products with a node name that this regular expression matches get activation tables of 16 bits, the others of 8.
   std::string wideTables = kEveryName;
+  /// Algorithm of products with 1 to 4 bits: auto (the faster one for each number of rows), lut (look-ups) or dot (products with
+  /// codes made from the planes).
+  std::string algorithm = "auto";
   /// Longest context in tokens; 0: the model's own, but at most 4096.
   int64_t maxContext = 0;
   /// Tokens that one prefill step takes.

@@ -13,7 +13,7 @@
 namespace elutq::hlq {
 
 struct HLQToVectorOptions {
-  /// Bytes of tables or rounded activations that one pass over the row blocks may use: a part of the first-level cache.
+  /// Bytes of tables, rounded activations or codes that one pass over the row blocks may use: a part of the first-level cache.
   int64_t tableBytes = 16384;
 };
 
@@ -21,9 +21,12 @@ struct HLQToVectorOptions {
 /// [VectorizeLutMatmul] `hlq.lut_matmul` to `hlq.lookup` and sums; 16 rows with dword lanes only.
 void populateLutMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const HLQToVectorOptions &options,
                                        mlir::PatternBenefit benefit = 1);
-/// [VectorizeCodeMatmul] `hlq.code_matmul` to `hlq.dot`.
+/// [VectorizeCodeMatmul] `hlq.code_matmul` of stored codes to `hlq.dot`.
 void populateCodeMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const HLQToVectorOptions &options,
                                         mlir::PatternBenefit benefit = 1);
+/// [VectorizePlaneMatmul] `hlq.code_matmul` of planes to codes in a buffer and `hlq.dot`.
+void populatePlaneMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const HLQToVectorOptions &options,
+                                         mlir::PatternBenefit benefit = 1);
 /// [VectorizeBuildLut] `hlq.build_lut`, 16 table entries at a time; static K only.
 void populateBuildLutToVectorPatterns(mlir::RewritePatternSet &patterns, mlir::PatternBenefit benefit = 1);
 /// [VectorizeQuantizeRows] `hlq.quantize_rows`, 16 columns at a time; static K only.

@@ -88,6 +88,15 @@ struct PackedReader : LoopEmitter {
   Value unitOffset, groupInUnit;
 };
 
+/// The place of a column's entry in its chunk.
+static Value emitPlace(LoopEmitter &e, const EntryFormat &format, Value column) {
+  Value inChunk = e.rem(column, 16);
+  if (!format.transposed)
+    return inChunk;
+  int64_t dwords = 16 / format.getPerDword();
+  return e.add(e.mul(e.rem(inChunk, dwords), format.getPerDword()), e.div(inChunk, dwords));
+}
+
 //===----------------------------------------------------------------------===//
 // build_lut and quantize_rows
 //===----------------------------------------------------------------------===//
@@ -138,7 +147,7 @@ struct ActivationEmitter : LoopEmitter {
   /// Stores scale and sum of a table group whose greatest magnitude is known; returns the inverse of the scale.
   Value emitScale(Value block, Value i, Value row, Value u, Value greatest) {
     Value zero = f32(0);
-    Value scale = arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(tableBits)));
+    Value scale = arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(op)));
     Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, scale, f32(kLeastTableScale));
     scale = arith::SelectOp::create(b, loc, isLarge, scale, zero);
     Value inverse = arith::DivFOp::create(b, loc, f32(1), scale);
@@ -240,6 +249,7 @@ struct LowerQuantizeRows : OpRewritePattern<QuantizeRowsOp> {
     if (!hasMemRefOperands(op))
       return rewriter.notifyMatchFailure(op, "expected memref operands");
     ActivationEmitter<QuantizeRowsOp> e(rewriter, op);
+    EntryFormat format = EntryFormat::get(op);
     e.forEachTableGroup([&](Value block, Value i, Value row, Value u) {
       Value first = e.mul(u, e.columns);
       Value greatest = e.loop(0, e.columns, e.f32(0), [&](Value k, ValueRange greatest) -> SmallVector<Value> {
@@ -249,12 +259,17 @@ struct LowerQuantizeRows : OpRewritePattern<QuantizeRowsOp> {
       Value inverse = e.emitScale(block, i, row, u, greatest);
       Value sum = e.loop(0, e.columns, e.i32(0), [&](Value k, ValueRange sum) -> SmallVector<Value> {
         Value column = e.add(first, k);
-        Value entry = e.emitRounded(e.emitInput(row, column), inverse);
-        for (auto [part, byte] : llvm::enumerate(e.emitBytes(entry)))
-          e.storeByte(byte, {block, e.div(column, 16), i, e.add(e.rem(column, 16), 16 * part)});
+        Value entry = e.emitRounded(e.emitInput(row, column), inverse), place = emitPlace(e, format, column);
+        SmallVector<Value> bytes = e.emitBytes(entry);
+        if (format.words)
+          bytes = {entry, arith::ShRSIOp::create(e.b, e.loc, entry, e.i32(8))};
+        for (auto [part, byte] : llvm::enumerate(bytes)) {
+          Value position = format.words ? e.add(e.mul(place, 2), part) : e.add(place, 16 * part);
+          e.storeByte(byte, {block, e.div(column, 16), i, position});
+        }
         return {e.add(sum[0], entry)};
       })[0];
-      e.store(arith::MulIOp::create(e.b, e.loc, sum, e.i32(-kCodeCentre)), op.getInits()[3], {block, u, i});
+      e.store(arith::MulIOp::create(e.b, e.loc, sum, e.i32(-format.getCentre())), op.getInits()[3], {block, u, i});
     });
     rewriter.eraseOp(op);
     return success();
@@ -292,8 +307,8 @@ struct ProductEmitter : PackedReader {
   }
 
 protected:
-  /// Adds the scaled integer sums of a group to `y`. `scaleSum`, the first scale, becomes the sum of all.
-  virtual Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum) = 0;
+  /// Adds the scaled integer sums of a group to `y`. `scaleSum`, the first scale, and `middle` become the factors of `zc`.
+  virtual Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum, Value &middle) = 0;
 
   /// `p`: the scaled integer sums of the table groups of a group.
   Value emitPartial(Value group, function_ref<Value(Value u)> emitSum) {
@@ -323,12 +338,13 @@ private:
 
   Value emitGroup(Value group, Value y) {
     SmallVector<Value> params = readParams(nBlock, nRow);
-    Value scaleSum = params[0];
-    y = emitSums(group, params, y, scaleSum);
-    double centre = getCentre(layout);
-    Value zc = layout.hasZero()
-                   ? fma(scaleSum, f32(centre), params.back())
-                   : arith::MulFOp::create(b, loc, scaleSum, f32(centre - layout.getZeroPoint())).getResult();
+    Value scaleSum = params[0], middle = f32(getCentre(layout));
+    y = emitSums(group, params, y, scaleSum, middle);
+    Value zc = layout.hasZero() ? fma(scaleSum, middle, params.back())
+                                : arith::MulFOp::create(
+                                      b, loc, scaleSum,
+                                      arith::SubFOp::create(b, loc, middle, f32(layout.getZeroPoint())).getResult())
+                                      .getResult();
     Value sum = load(op.getSums(), {mBlock, mul(group, tableGroups), mRow});
     sum = loop(1, tableGroups, sum, [&](Value u, ValueRange sum) -> SmallVector<Value> {
       Value next = load(op.getSums(), {mBlock, getTableGroup(group, u), mRow});
@@ -341,7 +357,7 @@ private:
 struct LutProductEmitter : ProductEmitter<LutMatmulOp> {
   using ProductEmitter::ProductEmitter;
 
-  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum) override {
+  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum, Value &) override {
     auto planes = llvm::to_vector(llvm::seq<int64_t>(layout.getBits()));
     if (layout.getParams() != Params::HLQ)
       return fma(params[0], emitPlanes(group, planes), y);
@@ -392,32 +408,90 @@ private:
 };
 
 struct CodeProductEmitter : ProductEmitter<CodeMatmulOp> {
-  using ProductEmitter::ProductEmitter;
+  CodeProductEmitter(OpBuilder &builder, CodeMatmulOp op)
+      : ProductEmitter(builder, op), format(EntryFormat::get(op)) {}
 
-  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &) override {
-    return fma(params[0], emitPartial(group, [&](Value u) { return emitCodeSum(group, u); }), y);
+  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scale, Value &middle) override {
+    if (!layout.hasCodes())
+      emitSteps(params, scale, middle);
+    return fma(scale, emitPartial(group, [&](Value u) { return emitCodeSum(group, u); }), y);
   }
 
 private:
+  /// `d`, `middle`, and `r_j` in `steps`.
+  void emitSteps(ArrayRef<Value> params, Value &scale, Value &middle) {
+    steps.clear();
+    Value total;
+    auto addStep = [&](Value step) {
+      steps.push_back(step);
+      total = total ? add(total, step) : step;
+    };
+    if (layout.getParams() == Params::HLQ) {
+      ArrayRef<Value> scales = params.take_front(layout.getBits());
+      Value sum;
+      for (Value s : scales) {
+        Value magnitude = math::AbsFOp::create(b, loc, s);
+        sum = sum ? arith::AddFOp::create(b, loc, sum, magnitude).getResult() : magnitude;
+      }
+      Value range = f32(format.getRange()), zero = f32(0);
+      Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, sum, f32(kLeastScaleSum));
+      scale = arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, sum, range), zero);
+      Value inverse = arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, range, sum), zero);
+      for (Value s : scales)
+        addStep(arith::FPToSIOp::create(
+            b, loc, b.getI32Type(),
+            math::RoundEvenOp::create(b, loc, arith::MulFOp::create(b, loc, s, inverse).getResult())));
+    } else {
+      for (int64_t plane = 0; plane < layout.getBits(); ++plane)
+        addStep(i32(1 << plane));
+    }
+    half = arith::ShRSIOp::create(b, loc, total, i32(1));
+    middle = arith::SIToFPOp::create(b, loc, b.getF32Type(), half);
+  }
+
+  /// The code of a column of the group as i32.
+  Value emitCode(Value column) {
+    if (layout.hasCodes())
+      return readCode(nBlock, nRow, column);
+    Value code = arith::SubIOp::create(b, loc, i32(format.getCentre()), half);
+    Value shift = arith::IndexCastOp::create(b, loc, b.getI32Type(), rem(column, 4));
+    for (auto [plane, step] : llvm::enumerate(steps)) {
+      Value bits = arith::ShRUIOp::create(b, loc, readNibble(nBlock, nRow, plane, div(column, 4)), shift);
+      Value bit = arith::AndIOp::create(b, loc, bits, i32(1));
+      code = add(code, arith::MulIOp::create(b, loc, bit, step));
+    }
+    return code;
+  }
+
   /// `acc(m, n, u)`: the products of codes and entries of table group `u` of the group.
   Value emitCodeSum(Value group, Value u) {
     Value offset = load(op.getOffsets(), {mBlock, getTableGroup(group, u), mRow});
     return loop(0, op.getTableGroup(), offset, [&](Value k, ValueRange acc) -> SmallVector<Value> {
       Value inGroup = add(mul(u, op.getTableGroup()), k);
       Value column = add(mul(group, layout.getGroupSize()), inGroup);
-      Value entry = readEntry(column, 0);
-      if (op.getKernel().getTableBits() == 16)
-        entry = add(arith::ShLIOp::create(b, loc, entry, i32(8)), readEntry(column, 16));
-      Value code = readCode(nBlock, nRow, inGroup);
-      return {add(acc[0], arith::MulIOp::create(b, loc, code, entry))};
+      return {add(acc[0], arith::MulIOp::create(b, loc, emitCode(inGroup), readEntry(column)))};
     })[0];
   }
 
-  /// A byte of an entry, `first` bytes into its chunk, as i32.
-  Value readEntry(Value column, int64_t first) {
-    Value byte = load(op.getEntries(), {mBlock, div(column, 16), mRow, add(rem(column, 16), first)});
-    return arith::ExtSIOp::create(b, loc, b.getI32Type(), byte);
+  /// An entry as i32.
+  Value readEntry(Value column) {
+    Value place = emitPlace(*this, format, column);
+    if (op.getKernel().getTableBits() == 8)
+      return arith::ExtSIOp::create(b, loc, b.getI32Type(), readByte(column, place));
+    Value high = readByte(column, format.words ? add(mul(place, 2), 1) : place);
+    Value low = readByte(column, format.words ? mul(place, 2) : add(place, 16));
+    high = arith::ShLIOp::create(b, loc, arith::ExtSIOp::create(b, loc, b.getI32Type(), high), i32(8));
+    if (format.words)
+      return add(high, arith::ExtUIOp::create(b, loc, b.getI32Type(), low));
+    return add(high, arith::ExtSIOp::create(b, loc, b.getI32Type(), low));
   }
+
+  Value readByte(Value column, Value place) { return load(op.getEntries(), {mBlock, div(column, 16), mRow, place}); }
+
+  EntryFormat format;
+  /// Of the group: `r_j` and their sum, halved.
+  SmallVector<Value> steps;
+  Value half;
 };
 
 template <typename OpTy, typename EmitterTy>

@@ -130,7 +130,7 @@ private:
     mlir::Value greatest = reduce(ends[0], [&](mlir::Value lhs, mlir::Value rhs) { return greater(lhs, rhs); });
     mlir::Value sum = reduce(ends[1], [&](mlir::Value lhs, mlir::Value rhs) { return addF(lhs, rhs); });
 
-    mlir::Value scale = mlir::arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(tableBits)));
+    mlir::Value scale = mlir::arith::DivFOp::create(b, loc, greatest, f32(getTableLimit(op)));
     mlir::Value isLarge =
         mlir::arith::CmpFOp::create(b, loc, mlir::arith::CmpFPredicate::OGE, scale, f32(kLeastTableScale));
     scale = mlir::arith::SelectOp::create(b, loc, isLarge, scale, f32(0));

@@ -1,4 +1,4 @@
-//===- CodeMatmul.cpp - hlq.code_matmul as loops over vectors -------------===//
+//===- CodeMatmul.cpp - hlq.code_matmul of codes as loops over vectors ----===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
@@ -19,13 +19,16 @@ namespace {
 
 struct CodeMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   CodeMatmulEmitter(OpBuilder &builder, CodeMatmulOp op, int64_t tableBytes)
-      : ProductEmitter(builder, op, tableBytes, /*columnBytes=*/1) {}
+      : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 8) {}
+
+  static bool canEmit(CodeMatmulOp op) { return op.getLayout().hasCodes(); }
+  static constexpr StringRef kRequirement = "expected codes of 8 bits";
 
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     SmallVector<Value> scales = loadParams(group, 0);
     addScaled(y, scales, emitPartial(group, 1, [&](const TableGroup &u) { return emitIntegers(u); }));
-    return scales;
+    return emitCentred(group, scales);
   }
 
 private:
@@ -48,12 +51,6 @@ private:
     };
     int64_t dotsPerChunk = 16 / unit.stepColumns * tableParts * mTile;
     return joinParts(emitChunks(u, std::max<int64_t>(kUnrolledDots / dotsPerChunk, 1), sums, body));
-  }
-
-  /// Four bytes in each of 16 lanes.
-  Value repeat(Value bytes) {
-    Value word = vector::ExtractOp::create(b, loc, bitcast(getInts(1, 32), bytes), 0);
-    return bitcast(getInts(unit.vectorBytes, 8), broadcast(word));
   }
 };
 

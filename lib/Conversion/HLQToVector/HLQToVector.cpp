@@ -50,6 +50,7 @@ void elutq::hlq::populateHLQToVectorPatterns(RewritePatternSet &patterns, const 
                                              PatternBenefit benefit) {
   populateLutMatmulToVectorPatterns(patterns, options, benefit);
   populateCodeMatmulToVectorPatterns(patterns, options, benefit);
+  populatePlaneMatmulToVectorPatterns(patterns, options, benefit);
   populateBuildLutToVectorPatterns(patterns, benefit);
   populateQuantizeRowsToVectorPatterns(patterns, benefit);
   populatePackedGatherToVectorPatterns(patterns, benefit);

@@ -23,8 +23,11 @@ namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
-      : ProductEmitter(builder, op, tableBytes, /*columnBytes=*/4), bits(layout.getBits()),
+      : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
         isDword(layout.getLane() == Lane::Dword), sharesTables(!isDword && 2 * bits * mTile <= kByteAccumulators) {}
+
+  static bool canEmit(LutMatmulOp) { return true; }
+  static constexpr StringRef kRequirement = "expected planes";
 
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
@@ -34,7 +37,7 @@ protected:
       SmallVector<Value> partial = emitPlanes(group, planes, /*combines=*/true);
       SmallVector<Value> scales = loadParams(group, 0);
       addScaled(y, scales, partial);
-      return scales;
+      return emitCentred(group, scales);
     }
     SmallVector<Value> scaleSum, partials;
     if (sharesTables)
@@ -52,7 +55,7 @@ protected:
           scaleSum[piece] = addF(scaleSum[piece], scales[piece]);
       }
     }
-    return scaleSum;
+    return emitCentred(group, scaleSum);
   }
 
 private:

@@ -22,37 +22,52 @@ struct ProductEmitter : VectorEmitter {
   /// Table groups per weight group up to which their loop is unrolled.
   static constexpr int64_t kUnrolledTableGroups = 2;
 
-  /// A pass over the row blocks uses at most `passBytes` of activations, `columnBytes` per column and row.
+  /// A pass over the row blocks uses at most `passBytes` of what is to stay in the first-level cache, `columnBytes` per
+  /// column.
   ProductEmitter(mlir::OpBuilder &builder, OpTy op, int64_t passBytes, int64_t columnBytes)
       : VectorEmitter(builder, op.getLoc()), op(op), layout(op.getLayout()), unit(layout),
         mTile(op.getKernel().getMTile()), pieces(layout.getRows() / kFloatLanes), tableGroup(op.getTableGroup()),
         tableGroups(layout.getGroupSize() / tableGroup), tableParts(op.getKernel().getTableBits() / 8) {
     units = llvm::cast<mlir::MemRefType>(op.getScales().getType()).getDimSize(1) * tableGroup / unit.unitColumns;
-    unitsPerPass = std::clamp<int64_t>(passBytes / (mTile * tableParts * columnBytes * unit.unitColumns), 1, units);
+    unitsPerPass = std::clamp<int64_t>(passBytes / (columnBytes * unit.unitColumns), 1, units);
   }
   virtual ~ProductEmitter() = default;
 
-  void emit() {
+  /// Emits the loops around the tiles.
+  virtual void emit() {
     // Between passes the sums rest in `init`, which does not change their bits.
-    loop(index(0), index(units), unitsPerPass, {},
-         [&](mlir::Value firstUnit, mlir::ValueRange) -> llvm::SmallVector<mlir::Value> {
-           mlir::Value endUnit = add(firstUnit, unitsPerPass);
-           if (units % unitsPerPass != 0)
-             endUnit = mlir::arith::MinUIOp::create(b, loc, endUnit, index(units));
-           loop(dim(op->getOperand(0), 0), [&](mlir::Value mb) {
-             mBlock = mb;
-             loop(dim(op.getPacked(), 0), [&](mlir::Value nb) {
-               nBlock = nb;
-               emitTile(firstUnit, endUnit);
-             });
-           });
-           return {};
-         });
+    forEachPass([&](mlir::Value firstUnit, mlir::Value endUnit) {
+      loop(dim(op->getOperand(0), 0), [&](mlir::Value mb) {
+        mBlock = mb;
+        loop(dim(op.getPacked(), 0), [&](mlir::Value nb) {
+          nBlock = nb;
+          emitTile(firstUnit, endUnit);
+        });
+      });
+    });
   }
 
 protected:
-  /// Adds the scaled integer sums of group `group` of the unit to `y`; returns the sums of its scales.
+  /// Adds the scaled integer sums of group `group` of the unit to `y`; returns `zc` of the op description.
   virtual llvm::SmallVector<mlir::Value> emitSums(int64_t group, llvm::SmallVector<mlir::Value> &y) = 0;
+
+  /// `zc` from the sums of the group's scales.
+  llvm::SmallVector<mlir::Value> emitCentred(int64_t group, llvm::ArrayRef<mlir::Value> scaleSum) {
+    llvm::SmallVector<mlir::Value> centred;
+    double centre = getCentre(layout);
+    if (layout.hasZero()) {
+      llvm::SmallVector<mlir::Value> zeros = loadParams(group, layout.getScalesPerGroup());
+      for (auto [scale, zero] : llvm::zip_equal(scaleSum, zeros))
+        centred.push_back(fma(scale, splat(static_cast<float>(centre)), zero));
+    } else {
+      for (mlir::Value scale : scaleSum)
+        centred.push_back(mulF(scale, splat(static_cast<float>(centre - layout.getZeroPoint()))));
+    }
+    return centred;
+  }
+
+  /// The number of row `piece` of 16 rows of weights in the row block.
+  virtual mlir::Value getPieceRow(int64_t piece) { return index(piece * kFloatLanes); }
 
   /// `y` plus the products of what the rows of weights have and `partial`.
   void addScaled(llvm::SmallVector<mlir::Value> &y, llvm::ArrayRef<mlir::Value> scales,
@@ -64,17 +79,19 @@ protected:
   /// Parameter `number` of all rows as floats.
   llvm::SmallVector<mlir::Value> loadParams(int64_t group, int64_t number) {
     llvm::SmallVector<mlir::Value> params;
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      int64_t offset = unit.planesBytes + group * unit.groupParamBytes +
-                       (number * unit.rows + piece * kFloatLanes) * unit.paramBytes;
-      mlir::Value bytes = loadVector(getInts(kFloatLanes * unit.paramBytes, 8), op.getPacked(),
-                                     {nBlock, add(unitOffset, offset)});
-      mlir::Value param = bitcast(mlir::VectorType::get(kFloatLanes, layout.getParamType()), bytes);
-      params.push_back(layout.getParamType().isF32()
-                           ? param
-                           : mlir::arith::ExtFOp::create(b, loc, getFloats(), param).getResult());
-    }
+    for (int64_t piece = 0; piece < pieces; ++piece)
+      params.push_back(loadParam(group, number, piece));
     return params;
+  }
+
+  /// Parameter `number` of 16 rows as floats.
+  mlir::Value loadParam(int64_t group, int64_t number, int64_t piece) {
+    int64_t offset = unit.planesBytes + group * unit.groupParamBytes +
+                     (number * unit.rows + piece * kFloatLanes) * unit.paramBytes;
+    mlir::Value bytes = loadVector(getInts(kFloatLanes * unit.paramBytes, 8), op.getPacked(),
+                                   {nBlock, add(unitOffset, offset)});
+    mlir::Value param = bitcast(mlir::VectorType::get(kFloatLanes, layout.getParamType()), bytes);
+    return layout.getParamType().isF32() ? param : mlir::arith::ExtFOp::create(b, loc, getFloats(), param).getResult();
   }
 
   /// Where a table group lies. The offsets from the start of the unit's planes are relative to the plane.
@@ -133,6 +150,12 @@ protected:
   using ChunkBody = llvm::function_ref<void(int64_t chunk, mlir::Value loopChunk, mlir::Value loopByte,
                                             llvm::SmallVector<mlir::Value> &)>;
 
+  /// Four bytes in each of 16 lanes.
+  mlir::Value repeat(mlir::Value bytes) {
+    mlir::Value word = mlir::vector::ExtractOp::create(b, loc, bitcast(getInts(1, 32), bytes), 0);
+    return bitcast(getInts(4 * kFloatLanes, 8), broadcast(word));
+  }
+
   /// Runs `body` for the chunks of a table group, in a loop over blocks of at most `maxBlock` of them.
   llvm::SmallVector<mlir::Value> emitChunks(const TableGroup &u, int64_t maxBlock,
                                             llvm::SmallVector<mlir::Value> values, ChunkBody body) {
@@ -188,9 +211,27 @@ protected:
   int64_t tableParts;
   int64_t units, unitsPerPass;
   /// The position of the loops.
-  mlir::Value mBlock, nBlock, unitOffset, unitChunk, unitTableGroup;
+  mlir::Value mBlock, nBlock, unitNumber, unitOffset, unitChunk, unitTableGroup;
 
-private:
+  void setUnit(mlir::Value number) {
+    unitNumber = number;
+    unitOffset = mul(number, unit.unitBytes);
+    unitChunk = mul(number, unit.unitColumns / 16);
+    unitTableGroup = mul(number, unit.unitColumns / tableGroup);
+  }
+
+  /// Runs `body` for each pass over the row blocks.
+  void forEachPass(llvm::function_ref<void(mlir::Value firstUnit, mlir::Value endUnit)> body) {
+    loop(index(0), index(units), unitsPerPass, {},
+         [&](mlir::Value firstUnit, mlir::ValueRange) -> llvm::SmallVector<mlir::Value> {
+           mlir::Value endUnit = add(firstUnit, unitsPerPass);
+           if (units % unitsPerPass != 0)
+             endUnit = mlir::arith::MinUIOp::create(b, loc, endUnit, index(units));
+           body(firstUnit, endUnit);
+           return {};
+         });
+  }
+
   /// One block of rows and one row block of weights, from one unit to another.
   void emitTile(mlir::Value firstUnit, mlir::Value endUnit) {
     llvm::SmallVector<mlir::Value> y;
@@ -209,9 +250,7 @@ private:
     }
     y = loop(firstUnit, endUnit, 1, y, [&](mlir::Value u, mlir::ValueRange args) {
       llvm::SmallVector<mlir::Value> y(args);
-      unitOffset = mul(u, unit.unitBytes);
-      unitChunk = mul(u, unit.unitColumns / 16);
-      unitTableGroup = mul(u, unit.unitColumns / tableGroup);
+      setUnit(u);
       for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
         emitGroup(group, y);
       return y;
@@ -221,23 +260,15 @@ private:
         storeVector(y[m * pieces + piece], op.getInit(), getInitIndices(m, piece));
   }
 
+private:
+
   llvm::SmallVector<mlir::Value> getInitIndices(int64_t m, int64_t piece) {
-    return {add(mul(mBlock, mTile), m), add(mul(nBlock, unit.rows), piece * kFloatLanes)};
+    return {add(mul(mBlock, mTile), m), add(mul(nBlock, unit.rows), getPieceRow(piece))};
   }
 
   /// Adds group `group` of the unit to `y`.
   void emitGroup(int64_t group, llvm::SmallVector<mlir::Value> &y) {
-    llvm::SmallVector<mlir::Value> scaleSum = emitSums(group, y), centred;
-    double centre = getCentre(layout);
-    if (layout.hasZero()) {
-      llvm::SmallVector<mlir::Value> zeros = loadParams(group, layout.getScalesPerGroup());
-      for (int64_t piece = 0; piece < pieces; ++piece)
-        centred.push_back(fma(scaleSum[piece], splat(static_cast<float>(centre)), zeros[piece]));
-    } else {
-      for (mlir::Value scale : scaleSum)
-        centred.push_back(mulF(scale, splat(static_cast<float>(centre - layout.getZeroPoint()))));
-    }
-    llvm::SmallVector<mlir::Value> sums;
+    llvm::SmallVector<mlir::Value> centred = emitSums(group, y), sums;
     for (int64_t m = 0; m < mTile; ++m) {
       mlir::Value sum = broadcast(emitActivationSum(group, m));
       sums.append(pieces, sum);
@@ -272,6 +303,8 @@ struct VectorizeProduct : mlir::OpRewritePattern<OpTy> {
       return rewriter.notifyMatchFailure(op, "expected memref operands");
     if (op.getLayout().getRows() % kFloatLanes != 0)
       return rewriter.notifyMatchFailure(op, "expected a multiple of 16 rows");
+    if (!EmitterTy::canEmit(op))
+      return rewriter.notifyMatchFailure(op, EmitterTy::kRequirement);
     EmitterTy(rewriter, op, passBytes).emit();
     rewriter.eraseOp(op);
     return llvm::success();

@@ -14,7 +14,12 @@ using namespace elutq::hlq;
 namespace {
 
 struct QuantizeRowsEmitter : ActivationEmitter<QuantizeRowsOp> {
-  using ActivationEmitter::ActivationEmitter;
+  QuantizeRowsEmitter(OpBuilder &builder, QuantizeRowsOp op)
+      : ActivationEmitter(builder, op), format(EntryFormat::get(op)) {
+    for (int64_t dword = 0; dword < kFloatLanes / format.getPerDword(); ++dword)
+      for (int64_t entry = 0; entry < format.getPerDword(); ++entry)
+        columnOfEntry.push_back(format.getColumn(dword, entry));
+  }
 
 protected:
   Value emitMagnitude(Value x) override { return math::AbsFOp::create(b, loc, x); }
@@ -24,13 +29,20 @@ protected:
     Value firstChunk = mul(u, tableGroup / 16), sum = splat(wordsType, 0);
     sum = emitChunks(first, valid, {sum}, [&](Value chunk, Value x, SmallVector<Value> &values) {
       Value words = emitRounded(x, inverse);
-      for (auto [part, bytes] : llvm::enumerate(emitBytes(words)))
+      Value ordered = format.transposed ? vector::ShuffleOp::create(b, loc, words, words, columnOfEntry).getResult() : words;
+      SmallVector<Value> parts;
+      if (format.words)
+        parts.push_back(bitcast(getInts(2 * kFloatLanes, 8),
+                                arith::TruncIOp::create(b, loc, getInts(kFloatLanes, 16), ordered)));
+      else
+        parts = emitBytes(ordered);
+      for (auto [part, bytes] : llvm::enumerate(parts))
         storeVector(bytes, entries, {mBlock, add(firstChunk, chunk), inBlock, index(16 * part)});
       Value entry = arith::SubIOp::create(b, loc, words, splat(wordsType, kRoundingBits));
       values[0] = add(values[0], entry);
     })[0];
     Value total = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD, sum);
-    store(arith::MulIOp::create(b, loc, total, i32(-kCodeCentre)), op.getInits()[3], {mBlock, u, inBlock});
+    store(arith::MulIOp::create(b, loc, total, i32(-format.getCentre())), op.getInits()[3], {mBlock, u, inBlock});
   }
 
   void storeZeroEntries(int64_t begin, int64_t end) override {
@@ -39,6 +51,10 @@ protected:
     loop(begin * tableGroup / 16, end * tableGroup / 16,
          [&](Value chunk) { storeVector(zero, entries, {mBlock, chunk, inBlock, index(0)}); });
   }
+
+private:
+  EntryFormat format;
+  SmallVector<int64_t> columnOfEntry;
 };
 
 } // namespace

@@ -10,6 +10,7 @@
 
 #include "../HLQLowering.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 namespace elutq::hlq {
 
@@ -43,6 +44,16 @@ struct VectorEmitter : LoopEmitter {
   }
   mlir::Value loadVector(mlir::VectorType type, mlir::Value memref, mlir::ValueRange indices) {
     return mlir::vector::LoadOp::create(b, loc, type, memref, indices);
+  }
+  /// A buffer on the stack of the function around, aligned to a cache line.
+  mlir::Value allocate(llvm::ArrayRef<int64_t> shape, mlir::Type type) {
+    mlir::OpBuilder::InsertionGuard guard(b);
+    mlir::Operation *parent = b.getInsertionBlock()->getParentOp();
+    auto function = llvm::dyn_cast<mlir::FunctionOpInterface>(parent);
+    if (!function)
+      function = parent->getParentOfType<mlir::FunctionOpInterface>();
+    b.setInsertionPointToStart(&function.getFunctionBody().front());
+    return mlir::memref::AllocaOp::create(b, loc, mlir::MemRefType::get(shape, type), b.getI64IntegerAttr(64));
   }
   void storeVector(mlir::Value vector, mlir::Value memref, mlir::ValueRange indices) {
     mlir::vector::StoreOp::create(b, loc, vector, memref, indices);

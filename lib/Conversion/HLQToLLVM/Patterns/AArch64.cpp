@@ -55,7 +55,7 @@ struct AArch64Accumulate : OpRewritePattern<AccumulateOp> {
 };
 
 /// `sdot` of codes less 128, and 128 times the sum of the bytes, which is the same for all rows where the bytes are; or
-/// even and odd bytes widened to words in place, whose products words hold, and sums of pairs.
+/// even and odd bytes widened to words in place, whose products words hold, and sums of pairs. Words take no `sdot`.
 struct AArch64Dot : OpRewritePattern<DotOp> {
   AArch64Dot(MLIRContext *context, bool hasDotProduct, PatternBenefit benefit)
       : OpRewritePattern(context, benefit), hasDotProduct(hasDotProduct) {}
@@ -63,11 +63,26 @@ struct AArch64Dot : OpRewritePattern<DotOp> {
   LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
     PieceEmitter e{rewriter, op.getLoc()};
     rewriter.replaceOp(op, e.inPieces(cast<VectorType>(op.getType()), 4, [&](int64_t first) {
-      Value acc = e.slice(op.getAcc(), first, 4), codes = e.slice(op.getCodes(), 4 * first, 16);
-      Value bytes = e.slice(op.getBytes(), 4 * first, 16);
-      return hasDotProduct ? emitDotProduct(e, acc, codes, bytes) : emitWords(e, acc, codes, bytes);
+      int64_t perLane = op.hasWords() ? 2 : 4;
+      Value acc = e.slice(op.getAcc(), first, 4), codes = e.slice(op.getCodes(), perLane * first, perLane * 4);
+      Value entries = e.slice(op.getEntries(), perLane * first, perLane * 4);
+      if (op.hasWords())
+        return emitPairs(e, acc, codes, entries);
+      return hasDotProduct ? emitDotProduct(e, acc, codes, entries) : emitWords(e, acc, codes, entries);
     }));
     return success();
+  }
+
+  /// `smull`, `smull2` and `addp`.
+  static Value emitPairs(PieceEmitter &e, Value acc, Value codes, Value entries) {
+    VectorType sumsType = e.getType(4, 32);
+    SmallVector<Value> products;
+    for (int64_t first : {0, 4}) {
+      Value code = arith::ExtSIOp::create(e.b, e.loc, sumsType, e.slice(codes, first, 4));
+      Value entry = arith::ExtSIOp::create(e.b, e.loc, sumsType, e.slice(entries, first, 4));
+      products.push_back(arith::MulIOp::create(e.b, e.loc, code, entry));
+    }
+    return arith::AddIOp::create(e.b, e.loc, acc, e.call("llvm.aarch64.neon.addp", sumsType, products));
   }
 
   static Value emitDotProduct(PieceEmitter &e, Value acc, Value codes, Value bytes) {

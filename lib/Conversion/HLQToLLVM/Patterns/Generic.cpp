@@ -41,12 +41,14 @@ struct GenericLookup : OpRewritePattern<LookupOp> {
   }
 };
 
-/// Byte `byte` of each 32-bit lane of `words`: moved to its top and down again, by `ShiftOp` with or without its sign.
+/// Bits `[8 * byte, 8 * byte + width)` of each 32-bit lane: moved to its top and down again, by `ShiftOp` with or without
+/// their sign.
 template <typename ShiftOp>
-Value emitByte(PieceEmitter &e, Value words, int64_t byte) {
-  auto type = cast<VectorType>(words.getType());
-  Value top = byte == 3 ? words : arith::ShLIOp::create(e.b, e.loc, words, e.splat(type, 24 - 8 * byte));
-  return ShiftOp::create(e.b, e.loc, top, e.splat(type, 24));
+Value emitPart(PieceEmitter &e, Value lanes, int64_t byte, int64_t width = 8) {
+  auto type = cast<VectorType>(lanes.getType());
+  int64_t above = 32 - width - 8 * byte;
+  Value top = above == 0 ? lanes : arith::ShLIOp::create(e.b, e.loc, lanes, e.splat(type, above));
+  return ShiftOp::create(e.b, e.loc, top, e.splat(type, 32 - width));
 }
 
 struct GenericAccumulate : OpRewritePattern<AccumulateOp> {
@@ -56,7 +58,7 @@ struct GenericAccumulate : OpRewritePattern<AccumulateOp> {
     PieceEmitter e{rewriter, op.getLoc()};
     Value words = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getBytes()), sum = op.getAcc();
     for (int64_t byte = 0; byte < 4; ++byte)
-      sum = arith::AddIOp::create(rewriter, e.loc, sum, emitByte<arith::ShRSIOp>(e, words, byte));
+      sum = arith::AddIOp::create(rewriter, e.loc, sum, emitPart<arith::ShRSIOp>(e, words, byte));
     rewriter.replaceOp(op, sum);
     return success();
   }
@@ -68,10 +70,12 @@ struct GenericDot : OpRewritePattern<DotOp> {
   LogicalResult matchAndRewrite(DotOp op, PatternRewriter &rewriter) const override {
     PieceEmitter e{rewriter, op.getLoc()};
     Value codes = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getCodes()), sum = op.getAcc();
-    Value bytes = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getBytes());
-    for (int64_t byte = 0; byte < 4; ++byte) {
-      Value code = emitByte<arith::ShRUIOp>(e, codes, byte), value = emitByte<arith::ShRSIOp>(e, bytes, byte);
-      sum = arith::AddIOp::create(rewriter, e.loc, sum, arith::MulIOp::create(rewriter, e.loc, code, value));
+    Value entries = vector::BitCastOp::create(rewriter, e.loc, op.getType(), op.getEntries());
+    int64_t bytes = op.hasWords() ? 2 : 1;
+    for (int64_t byte = 0; byte < 4; byte += bytes) {
+      Value code = op.hasWords() ? emitPart<arith::ShRSIOp>(e, codes, byte, 16) : emitPart<arith::ShRUIOp>(e, codes, byte);
+      Value entry = emitPart<arith::ShRSIOp>(e, entries, byte, 8 * bytes);
+      sum = arith::AddIOp::create(rewriter, e.loc, sum, arith::MulIOp::create(rewriter, e.loc, code, entry));
     }
     rewriter.replaceOp(op, sum);
     return success();

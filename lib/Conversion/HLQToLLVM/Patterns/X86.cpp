@@ -13,10 +13,12 @@ using namespace elutq::hlq;
 
 namespace {
 
-/// `vpdpbusd`: sums of four products of an unsigned and a signed byte, exact, added to the lanes.
-Value emitVNNI(PieceEmitter &e, Value acc, Value codes, Value bytes) {
-  std::string name = "llvm.x86.avx512.vpdpbusd." + std::to_string(32 * e.getLanes(acc));
-  return e.call(name, acc.getType(), {acc, codes, bytes});
+/// `vpdpbusd`, `vpdpwssd`: sums of four products of an unsigned and a signed byte, or of two products of words, exact,
+/// added to the lanes.
+Value emitVNNI(PieceEmitter &e, Value acc, Value codes, Value entries) {
+  bool hasWords = cast<VectorType>(codes.getType()).getElementTypeBitWidth() == 16;
+  StringRef name = hasWords ? "llvm.x86.avx512.vpdpwssd." : "llvm.x86.avx512.vpdpbusd.";
+  return e.call((name + Twine(32 * e.getLanes(acc))).str(), acc.getType(), {acc, codes, entries});
 }
 
 /// `vpmaddwd`: sums of the products of two neighbouring signed words.
@@ -104,10 +106,15 @@ struct X86Dot : OpRewritePattern<DotOp> {
     PieceEmitter e{rewriter, op.getLoc()};
     auto type = cast<VectorType>(op.getType());
     int64_t maxLanes = level == X86Level::AVX2 ? 8 : 16, lanes = std::min(type.getNumElements(), maxLanes);
-    rewriter.replaceOp(op, e.inPieces(type, lanes, [&](int64_t first) {
-      Value acc = e.slice(op.getAcc(), first, lanes), codes = e.slice(op.getCodes(), 4 * first, 4 * lanes);
-      Value bytes = e.slice(op.getBytes(), 4 * first, 4 * lanes);
-      return level == X86Level::AVX512VBMI ? emitVNNI(e, acc, codes, bytes) : emitWords(e, acc, codes, bytes);
+    rewriter.replaceOp(op, e.inPieces(type, lanes, [&](int64_t first) -> Value {
+      int64_t perLane = op.hasWords() ? 2 : 4;
+      Value acc = e.slice(op.getAcc(), first, lanes), codes = e.slice(op.getCodes(), perLane * first, perLane * lanes);
+      Value entries = e.slice(op.getEntries(), perLane * first, perLane * lanes);
+      if (level == X86Level::AVX512VBMI)
+        return emitVNNI(e, acc, codes, entries);
+      if (op.hasWords())
+        return arith::AddIOp::create(rewriter, e.loc, acc, multiplyPairs(e, codes, entries));
+      return emitWords(e, acc, codes, entries);
     }));
     return success();
   }

@@ -22,12 +22,13 @@ static SmallVector<APInt> getLanes(Attribute attribute) {
   return elements ? llvm::to_vector(elements.getValues<APInt>()) : SmallVector<APInt>();
 }
 
-/// `acc` plus, in lane `i`, `product` of each of the bytes `4i .. 4i+3`.
-static OpFoldResult addFours(Type type, ArrayRef<APInt> acc, function_ref<int64_t(size_t byte)> product) {
+/// `acc` plus, in lane `i`, `term` of each of `count` neighbours from `count * i` on.
+static OpFoldResult addNeighbours(Type type, ArrayRef<APInt> acc, size_t count,
+                                  function_ref<int64_t(size_t number)> term) {
   SmallVector<APInt> sums(acc);
   for (size_t lane = 0; lane < sums.size(); ++lane)
-    for (size_t byte = 4 * lane; byte < 4 * lane + 4; ++byte)
-      sums[lane] += APInt(32, product(byte), /*isSigned=*/true);
+    for (size_t number = count * lane; number < count * (lane + 1); ++number)
+      sums[lane] += APInt(32, term(number), /*isSigned=*/true);
   return DenseElementsAttr::get(cast<ShapedType>(type), sums);
 }
 
@@ -51,18 +52,19 @@ OpFoldResult AccumulateOp::fold(FoldAdaptor adaptor) {
   SmallVector<APInt> acc = getLanes(adaptor.getAcc()), bytes = getLanes(adaptor.getBytes());
   if (acc.empty() || bytes.empty())
     return {};
-  return addFours(getType(), acc, [&](size_t byte) { return bytes[byte].getSExtValue(); });
+  return addNeighbours(getType(), acc, 4, [&](size_t byte) { return bytes[byte].getSExtValue(); });
 }
 
-// hlq.dot %acc, zeros, %bytes -> %acc;  hlq.dot %acc, %codes, zeros -> %acc;  hlq.dot of constants -> constant
+// hlq.dot %acc, zeros, %entries -> %acc;  hlq.dot %acc, %codes, zeros -> %acc;  hlq.dot of constants -> constant
 OpFoldResult DotOp::fold(FoldAdaptor adaptor) {
-  if (matchPattern(adaptor.getCodes(), m_Zero()) || matchPattern(adaptor.getBytes(), m_Zero()))
+  if (matchPattern(adaptor.getCodes(), m_Zero()) || matchPattern(adaptor.getEntries(), m_Zero()))
     return getAcc();
   SmallVector<APInt> acc = getLanes(adaptor.getAcc()), codes = getLanes(adaptor.getCodes());
-  SmallVector<APInt> bytes = getLanes(adaptor.getBytes());
-  if (acc.empty() || codes.empty() || bytes.empty())
+  SmallVector<APInt> entries = getLanes(adaptor.getEntries());
+  if (acc.empty() || codes.empty() || entries.empty())
     return {};
-  return addFours(getType(), acc, [&](size_t byte) {
-    return static_cast<int64_t>(codes[byte].getZExtValue()) * bytes[byte].getSExtValue();
+  return addNeighbours(getType(), acc, codes.size() / acc.size(), [&](size_t i) {
+    int64_t code = hasWords() ? codes[i].getSExtValue() : static_cast<int64_t>(codes[i].getZExtValue());
+    return code * entries[i].getSExtValue();
   });
 }

@@ -224,7 +224,14 @@ static LogicalResult verifyActivationOp(OpTy op, size_t count) {
 
 LogicalResult BuildLutOp::verify() { return verifyActivationOp(*this, 3); }
 
-LogicalResult QuantizeRowsOp::verify() { return verifyActivationOp(*this, 4); }
+LogicalResult QuantizeRowsOp::verify() {
+  if (failed(verifyActivationOp(*this, 4)))
+    return failure();
+  if (getWords() && ShapedOperand{"entries", getInits()[0], 4}.getDim(3) != 32)
+    return emitOpError("expected words to have 32 bytes per chunk, but got ")
+           << ShapedOperand{"entries", getInits()[0], 4}.getDim(3);
+  return success();
+}
 
 /// Checks a product of the `algorithm`, whose table groups have at most `maxTableGroup` columns.
 template <typename OpTy>
@@ -242,9 +249,8 @@ static LogicalResult verifyProduct(OpTy op, ValueRange activations, StringRef al
   if (kernel.getAlgorithm() != algorithm)
     return op.emitOpError("expected a kernel with the algorithm ")
            << algorithm << ", but got " << kernel.getAlgorithm().getValue();
-  if (layout.hasCodes() != (algorithm == "dot"))
-    return op.emitOpError("expected a layout of ")
-           << (layout.hasCodes() ? "1 to 4" : "8") << " bits, but got " << layout.getBits();
+  if (layout.hasCodes() && algorithm == "lut")
+    return op.emitOpError("expected a layout of 1 to 4 bits, but got 8");
   if (tableGroup > maxTableGroup)
     return op.emitOpError("expected table_group to be at most ") << maxTableGroup << ", but got " << tableGroup;
   if (layout.getGroupSize() % tableGroup != 0)
@@ -277,7 +283,9 @@ LogicalResult LutMatmulOp::verify() {
 }
 
 LogicalResult CodeMatmulOp::verify() {
-  return verifyProduct(*this, ValueRange{getEntries(), getScales(), getSums(), getOffsets()}, "dot", 256);
+  bool hasWords = !getLayout().hasCodes() && getKernel().getTableBits() == 16;
+  return verifyProduct(*this, ValueRange{getEntries(), getScales(), getSums(), getOffsets()}, "dot",
+                       hasWords ? 128 : 256);
 }
 
 LogicalResult PackedGatherOp::verify() {
@@ -318,9 +326,10 @@ LogicalResult AccumulateOp::verify() {
 
 LogicalResult DotOp::verify() {
   int64_t lanes = cast<VectorType>(getAcc().getType()).getNumElements();
-  int64_t bytes = cast<VectorType>(getCodes().getType()).getNumElements();
-  if (bytes != 4 * lanes)
-    return emitOpError("expected four codes per lane of acc (") << 4 * lanes << "), but got " << bytes;
+  int64_t codes = cast<VectorType>(getCodes().getType()).getNumElements(), perLane = hasWords() ? 2 : 4;
+  if (codes != perLane * lanes)
+    return emitOpError("expected ") << (hasWords() ? "two words" : "four bytes") << " per lane of acc ("
+                                    << perLane * lanes << "), but got " << codes;
   return success();
 }
 

@@ -45,14 +45,17 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
     return tensor::EmptyOp::create(rewriter, loc, shape, type);
   };
   Type f32 = rewriter.getF32Type();
-  bool hasCodes = layout.hasCodes();
-  int64_t chunkBytes = (hasCodes ? 2 : 8) * kernel.getTableBits();
+  bool isDot = kernel.getAlgorithm() == "dot";
+  int64_t chunkBytes = (isDot ? 2 : 8) * kernel.getTableBits();
   SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, chunkBytes}, rewriter.getI8Type()),
                            empty({mBlocks, tableGroups, mTile}, f32), empty({mBlocks, tableGroups, mTile}, f32)};
   ValueRange activations;
-  if (hasCodes) {
+  if (isDot) {
     inits.push_back(empty({mBlocks, tableGroups, mTile}, rewriter.getI32Type()));
-    activations = QuantizeRowsOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup)
+    bool hasPlanes = !layout.hasCodes();
+    activations = QuantizeRowsOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
+                                         /*words=*/hasPlanes && kernel.getTableBits() == 16,
+                                         /*transposed=*/hasPlanes && layout.getLane() == Lane::Dword)
                       .getResults();
   } else {
     activations = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
@@ -65,7 +68,7 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
   int64_t paddedColumns = cast<ShapedType>(packed.getType()).getDimSize(0) * layout.getRows();
   Value init = empty({paddedRows, paddedColumns}, f32);
   Value product;
-  if (hasCodes)
+  if (isDot)
     product = CodeMatmulOp::create(rewriter, loc, init.getType(), activations[0], activations[1], activations[2],
                                    activations[3], packed, init, layout, kernel, tableGroup)
                   .getResult(0);
@@ -120,10 +123,9 @@ struct LowerLinear : elutq::hlq::impl::LowerLinearPassBase<LowerLinear> {
           op->emitOpError("expected the attribute ") << kernelAttrName << ": run hlq-select-kernel first";
           return WalkResult::interrupt();
         }
-        StringRef algorithm = getAlgorithm(layout.getBits());
-        if (kernel.getAlgorithm() != algorithm) {
-          op->emitOpError("expected a kernel with the algorithm ")
-              << algorithm << " for " << layout.getBits() << " bits, but got " << kernel.getAlgorithm().getValue();
+        if (layout.hasCodes() && kernel.getAlgorithm() != "dot") {
+          op->emitOpError("expected a kernel with the algorithm dot for 8 bits, but got ")
+              << kernel.getAlgorithm().getValue();
           return WalkResult::interrupt();
         }
         lowerLinear(rewriter, linear, layout, kernel);

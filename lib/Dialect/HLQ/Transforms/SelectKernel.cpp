@@ -34,14 +34,16 @@ static LayoutAttr selectLayout(OpTy op, KernelISA isa) {
                          params, scales.getElementType(), op.getZeroPoint().value_or(0));
 }
 
-static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa, int64_t tableBits) {
+static KernelAttr selectKernel(LinearOp op, LayoutAttr layout, KernelISA isa, int64_t tableBits,
+                               std::optional<KernelAlgorithm> algorithm) {
   MLIRContext *context = op.getContext();
   int64_t m = cast<ShapedType>(op.getInput().getType()).getDimSize(0);
   // Without a static number of rows nothing is known but that one row must be fast.
-  KernelTiles tiles =
-      chooseTiles(isa, getPackedLayout(layout), ShapedType::isDynamic(m) ? 1 : m, op.getNumRows(), op.getNumGroups());
+  ProductShape shape{ShapedType::isDynamic(m) ? 1 : m, op.getNumRows(), op.getNumGroups()};
+  KernelChoice choice = chooseKernel(isa, getPackedLayout(layout), shape, tableBits, algorithm);
   return KernelAttr::get(context, StringAttr::get(context, StringRef(toString(isa))),
-                         StringAttr::get(context, StringRef(getAlgorithm(layout.getBits()))), tiles.m, tiles.n, tableBits);
+                         StringAttr::get(context, StringRef(toString(choice.algorithm))), choice.mTile, choice.nTile,
+                         choice.tableBits);
 }
 
 namespace {
@@ -54,6 +56,11 @@ struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
     if (!parsed) {
       getOperation()->emitError("expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '")
           << StringRef(isa) << "'";
+      return signalPassFailure();
+    }
+    std::optional<KernelAlgorithm> forced = parseKernelAlgorithm(algorithm);
+    if (!forced && algorithm != "auto") {
+      getOperation()->emitError("expected algorithm to be auto, lut or dot, but got '") << StringRef(algorithm) << "'";
       return signalPassFailure();
     }
     llvm::Regex wide(wideTables);
@@ -80,7 +87,7 @@ struct SelectKernel : elutq::hlq::impl::SelectKernelPassBase<SelectKernel> {
         op->setAttr(layoutAttrName, layout);
       }
       if (linear && !op->hasAttr(kernelAttrName)) {
-        op->setAttr(kernelAttrName, selectKernel(linear, layout, *parsed, selectTableBits(op)));
+        op->setAttr(kernelAttrName, selectKernel(linear, layout, *parsed, selectTableBits(op), forced));
         ++numKernels;
       }
     });

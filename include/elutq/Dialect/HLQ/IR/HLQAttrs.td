@@ -85,7 +85,7 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
   let summary = "The algorithm and tiles chosen for one product";
   let description = [{
     Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512vbmi`, `avx512bw`, `avx2`,
-    `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut` (look-ups, for planes) or `dot` (products of integers, for codes of 8 bits), `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
+    `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut` (look-ups in tables, for planes) or `dot` (products of integers, for codes of 8 bits or made from planes), `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
     row blocks of one parallel task, `table_bits` (8 or 16) the width of a table entry or of a rounded activation: 16 bits take
     two look-ups or products.
   }];

@@ -242,18 +242,21 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
     scale(m, u)   = max over the columns of table group u of |x| / limit      (table group: `table_group` columns)
     e(m, k)       = round_half_even(x / scale)
     sum(m, u)     = sum over the columns of table group u of x
-    offset(m, u)  = -128 * sum over the columns of table group u of e
+    offset(m, u)  = -centre * sum over the columns of table group u of e
     ```
 
-    An entry of 8 bits (`limit = 127`) is the byte `e`; one of 16 bits (`limit = 127 * 256`) the signed bytes `high` and
-    `low` with `e = 256 * high + low`. |error| of an entry is at most `scale / 2`. A group of zeros has scale 0 and zero entries, and so has one whose scale is
+    An entry of 8 bits (`limit = 127`, `centre = 128`) is the byte `e`; one of 16 bits (`limit = 127 * 256`) the signed bytes `high` and
+    `low` with `e = 256 * high + low`. With `words` it is a word of 16 bits, low byte first, with `limit = 8191` and `centre = 2048`. |error| of an entry is at most `scale / 2`. A group of zeros has scale 0 and zero entries, and so has one whose scale is
     below 2^-126. The division is a multiplication with `1 / scale`; `sum` adds in the order of `hlq.build_lut`. `offset` turns
-    a sum over codes `q` into one over `q - 128`, whose rounding errors are a fraction.
+    a sum over codes `q` into one over `q - centre`, whose rounding errors are a fraction.
+
+    The entries of a chunk are in the order of its columns, or `transposed`: `w` neighbours (4, or 2 `words`) fill 32 bits, and the `d`-th
+    32 bits are columns `d`, `d + 16/w`, `d + 2*16/w` and so on. That is the order in which packed planes with `dword` lanes give their codes.
 
     | operand   | shape                      | type | meaning                                                             |
     |-----------|----------------------------|------|---------------------------------------------------------------------|
     | `input`   | `[M, K]`                   | f32  | activations                                                         |
-    | `entries` | `[MB, C, m_tile, 16 or 32]` | i8  | row `m = mb*m_tile + i`; chunk `c` of 16 columns; with 16 bits the 16 high bytes, then the low ones |
+    | `entries` | `[MB, C, m_tile, 16 or 32]` | i8  | row `m = mb*m_tile + i`; chunk `c` of 16 columns; with 16 bits the 16 high bytes, then the low ones, or the words |
     | `scales`  | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
     | `sums`    | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
     | `offsets` | `[MB, U, m_tile]`          | i32  | offset of each table group                                          |
@@ -261,7 +264,7 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
     with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on are those
     of zero activations.
 
-    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`.
+    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`; (C4) `words` are 16 bits wide.
 
     ```mlir
     %e:4 = hlq.quantize_rows ins(%x : tensor<4x128xf32>)
@@ -269,7 +272,8 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
              -> tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>
     ```
   }];
-  let arguments = (ins AnyShaped:$input, Variadic<AnyShaped>:$inits, I64Attr:$table_group);
+  let arguments = (ins AnyShaped:$input, Variadic<AnyShaped>:$inits, I64Attr:$table_group, UnitAttr:$words,
+                       UnitAttr:$transposed);
   let assemblyFormat = [{
     `ins` `(` $input `:` type($input) `)` `outs` `(` $inits `:` type($inits) `)` attr-dict (`->` type($results)^)?
   }];
@@ -281,18 +285,31 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
 def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
                                                 "getResultTilePosition"]>]> {
-  let summary = "Multiply rounded activations by a packed matrix of 8-bit codes, transposed";
+  let summary = "Multiply rounded activations by the codes of a packed matrix, transposed";
   let description = [{
-    With `acc(m, n, u) = sum over the columns k of table group u of (q[n, k] - 128) * e(m, k)`, an exact integer, and `G`
+    With `acc(m, n, u) = sum over the columns k of table group u of (q[n, k] - centre) * e(m, k)`, an exact integer, and `G`
     weight groups of one or more whole table groups each:
 
     ```
     p(G)       = fold over u in G of fma(scale(m, u), float(acc(m, n, u)), p),   p starts at 0
-    y          = fma(s[n, G], p(G), y)
+    y          = fma(d[n, G], p(G), y)
     y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one
     init[m, n] = y,  groups in ascending order, y starts at 0
-    zc         = uniform: fma(s, 128, z)    symmetric: s * (128 - zero_point)
+    zc         = symmetric: d * (middle - zero_point)    otherwise: fma(d, middle, z)
     ```
+
+    A matrix of 8 bits stores its codes `q`: `d = s`, `centre = middle = 128`. One of planes gives
+
+    ```
+    q          = centre + sum over j of r_j * b_j - middle,    middle = (sum over j of r_j) >> 1
+    hlq:         d = (|s_0| + |s_1| + ...) / range,   r_j = round_half_even(s_j / d)
+    otherwise:   d = s,   r_j = 2^j
+    ```
+
+    with `range = 251` and `centre = 128`, so that codes are bytes, if entries have 8 bits; with `range = 4080` and `centre = 2048` for entries that
+    are `words`. The division by `d` is a multiplication with `range / (|s_0| + ...)`; `d` is 0 where that sum is below 2^-100.
+    A code is off by at most half a step per plane: `bits * d / 2`, that is `bits / (2 * range)` of the group's range. Every code is
+    made once for all rows of activations and never leaves the first-level cache.
 
     This order is the contract: every lowering gives the same bits, whatever the tiles, the chunk or the number of threads.
 
@@ -302,9 +319,11 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     | `packed` | `[NB, block bytes]`   | i8   | row blocks in `layout`                      |
     | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
 
-    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block, of codes (8 bits); (C2) table groups divide
+    Entries of planes are `words` if they have 16 bits, and `transposed` if lanes are `dword`; entries of stored codes are neither.
+
+    Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide
     weight groups: `group_size % table_group == 0`, `U = G * group_size / table_group`; (C3) shapes as above,
-    `2 * kernel.table_bits` bytes of entries per chunk; (C4) `table_group <= 256`, so that 32-bit sums of products hold;
+    `2 * kernel.table_bits` bytes of entries per chunk; (C4) `table_group <= 256`, or 128 for `words`, so that 32-bit sums of products hold;
     (C5) the algorithm of `kernel` is `dot`.
 
     ```mlir
@@ -385,22 +404,31 @@ def HLQ_AccumulateOp : HLQ_Op<"accumulate", [Pure, AllTypesMatch<["acc", "result
   let hasFolder = 1;
 }
 
-def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesMatch<["codes", "bytes"]>]> {
-  let summary = "Add each four products of unsigned codes and signed bytes to a 32-bit lane";
+def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesMatch<["codes", "entries"]>]> {
+  let summary = "Add the products of neighbouring codes and entries to a 32-bit lane";
   let description = [{
-    `result[i] = acc[i] + sum over b < 4 of codes[4i+b] * bytes[4i+b]`, codes zero-extended, bytes sign-extended, the sum exact and
-    its addition to `acc` wrapping. It is one `vpdpbusd`.
+    `result[i] = acc[i] + sum over b < w of codes[w*i+b] * entries[w*i+b]`, the sum exact and its addition to `acc` wrapping. Four bytes
+    (`w = 4`): codes zero-extended, entries sign-extended, one `vpdpbusd`. Two words (`w = 2`): both sign-extended, one
+    `vpdpwssd`; two codes of -2^15 times two entries of -2^15 wrap.
 
-    Constraints: (C1) `codes` and `bytes` have four times the lanes of `acc`.
+    Constraints: (C1) `codes` and `entries` have `w` times the lanes of `acc`.
 
     ```mlir
-    %r = hlq.dot %acc, %codes, %bytes : vector<16xi32>, vector<64xi8>
+    %r = hlq.dot %acc, %codes, %entries : vector<16xi32>, vector<64xi8>
+    %t = hlq.dot %acc, %codes16, %entries16 : vector<16xi32>, vector<32xi16>
     ```
   }];
-  let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$codes,
-                       VectorOfLengthAndType<[16, 32, 64], [I8]>:$bytes);
+  let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc,
+                       VectorOfLengthAndType<[8, 16, 32, 64], [I8, I16]>:$codes,
+                       VectorOfLengthAndType<[8, 16, 32, 64], [I8, I16]>:$entries);
   let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$result);
-  let assemblyFormat = "$acc `,` $codes `,` $bytes attr-dict `:` type($acc) `,` type($codes)";
+  let assemblyFormat = "$acc `,` $codes `,` $entries attr-dict `:` type($acc) `,` type($codes)";
+  let extraClassDeclaration = [{
+    /// Whether codes and entries are words, and not bytes.
+    bool hasWords() {
+      return ::llvm::cast<::mlir::VectorType>(getCodes().getType()).getElementTypeBitWidth() == 16;
+    }
+  }];
   let hasVerifier = 1;
   let hasFolder = 1;
 }

@@ -1,0 +1,270 @@
+//===- PlaneMatmul.cpp - hlq.code_matmul of planes as loops over vectors --===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "ProductEmitter.h"
+#include "elutq/Conversion/HLQToVector.h"
+
+using namespace mlir;
+using namespace elutq::hlq;
+
+namespace {
+
+/// For each row block of weights and each pass over its units: makes codes of the planes in a buffer that stays in the
+/// first-level cache, then multiplies them by all rows of activations, 16 rows of weights at a time.
+struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
+  PlaneMatmulEmitter(OpBuilder &builder, CodeMatmulOp op, int64_t codeBytes)
+      : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * EntryFormat::get(op).getWidth() / 8),
+        format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces) {
+    pieces = 1;
+  }
+
+  static bool canEmit(CodeMatmulOp op) { return !op.getLayout().hasCodes(); }
+  static constexpr StringRef kRequirement = "expected planes";
+
+  void emit() override {
+    int64_t chunks = unitsPerPass * unit.unitColumns / 16;
+    codes = allocate({chunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
+    params = allocate({unitsPerPass * unit.groupsPerUnit, 2, unit.rows}, b.getF32Type());
+    loop(dim(op.getPacked(), 0), [&](Value nb) {
+      nBlock = nb;
+      forEachPass([&](Value firstUnit, Value endUnit) {
+        passUnit = firstUnit;
+        loop(firstUnit, endUnit, 1, {}, [&](Value u, ValueRange) -> SmallVector<Value> {
+          setUnit(u);
+          for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
+            expandGroup(group);
+          return {};
+        });
+        loop(dim(op->getOperand(0), 0), [&](Value mb) {
+          mBlock = mb;
+          if (blockPieces == 1) {
+            pieceRow = index(0);
+            return emitTile(firstUnit, endUnit);
+          }
+          loop(0, blockPieces, [&](Value number) {
+            pieceRow = mul(number, kFloatLanes);
+            emitTile(firstUnit, endUnit);
+          });
+        });
+      });
+    });
+  }
+
+protected:
+  Value getPieceRow(int64_t) override { return pieceRow; }
+
+  SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
+    Value number = getPassGroup(group);
+    addScaled(y, loadVector(getFloats(), params, {number, index(0), pieceRow}),
+              emitPartial(group, 1, [&](const TableGroup &u) { return emitIntegers(u); }));
+    return {loadVector(getFloats(), params, {number, index(1), pieceRow})};
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Products
+  //===--------------------------------------------------------------------===//
+
+  /// `acc(m, n, u)` of 16 rows of weights.
+  SmallVector<Value> emitIntegers(const TableGroup &u) {
+    VectorType wordsType = getInts(kFloatLanes, 32);
+    VectorType codesType = getInts(kFloatLanes * format.getPerDword(), format.getWidth());
+    SmallVector<Value> sums;
+    for (int64_t m = 0; m < mTile; ++m)
+      sums.push_back(broadcast(load(op.getOffsets(), {mBlock, u.number, index(m)})));
+    auto body = [&](int64_t chunk, Value loopChunk, Value, SmallVector<Value> &sums) {
+      Value place = add(getPassChunk(), chunk);
+      if (loopChunk)
+        place = add(place, loopChunk);
+      for (int64_t dword = 0; dword < dwordsPerChunk; ++dword) {
+        Value code = loadVector(getInts(64, 8), codes, {place, index(dword), mul(pieceRow, 4)});
+        for (auto [m, sum] : llvm::enumerate(sums)) {
+          Value entries = loadEntries(chunk, loopChunk, m, 4 * dword, 4);
+          sum = DotOp::create(b, loc, wordsType, sum, bitcast(codesType, code), bitcast(codesType, repeat(entries)));
+        }
+      }
+    };
+    return emitChunks(u, /*maxBlock=*/1, sums, body);
+  }
+
+  /// Where the unit's codes start, in chunks of the pass.
+  Value getPassChunk() { return mul(getPassUnit(), unit.unitColumns / 16); }
+  Value getPassGroup(int64_t group) { return add(mul(getPassUnit(), unit.groupsPerUnit), group); }
+  Value getPassUnit() { return b.createOrFold<arith::SubIOp>(loc, unitNumber, passUnit); }
+
+  //===--------------------------------------------------------------------===//
+  // Codes
+  //===--------------------------------------------------------------------===//
+
+  /// What the codes of a group are made of: vectors in the form of codes, all rows.
+  struct Steps {
+    /// The code of zero bits, and what each plane's bits add.
+    Value start;
+    SmallVector<Value> ofPlane;
+  };
+
+  void expandGroup(int64_t group) {
+    Steps steps = emitSteps(group);
+    int64_t groupChunks = layout.getGroupSize() / 16, firstChunk = group * groupChunks;
+    int64_t chunksPerStep = std::max<int64_t>(unit.stepColumns / 16, 1);
+    if (groupChunks < chunksPerStep)
+      return expandStep(steps, index(0), firstChunk, 1);
+    loop(0, groupChunks / chunksPerStep, [&](Value i) { expandStep(steps, mul(i, chunksPerStep), 0, chunksPerStep); });
+  }
+
+  /// Stores `d` and `zc` of all rows of a group, and returns its steps.
+  Steps emitSteps(int64_t group) {
+    VectorType wordsType = getInts(kFloatLanes, 32);
+    SmallVector<SmallVector<Value>> steps(layout.getBits());
+    SmallVector<Value> starts;
+    for (int64_t piece = 0; piece < blockPieces; ++piece) {
+      SmallVector<Value> ofPlane;
+      Value scale = emitSteps(group, piece, ofPlane), total = ofPlane[0];
+      for (Value step : ArrayRef(ofPlane).drop_front())
+        total = add(total, step);
+      Value half = arith::ShRSIOp::create(b, loc, total, splat(wordsType, 1));
+      Value middle = arith::SIToFPOp::create(b, loc, getFloats(), half), centred;
+      if (layout.hasZero())
+        centred = fma(scale, middle, loadParam(group, layout.getScalesPerGroup(), piece));
+      else
+        centred = mulF(scale, arith::SubFOp::create(b, loc, middle, splat(static_cast<float>(layout.getZeroPoint()))));
+      Value row = index(piece * kFloatLanes), number = getPassGroup(group);
+      storeVector(scale, params, {number, index(0), row});
+      storeVector(centred, params, {number, index(1), row});
+      starts.push_back(arith::SubIOp::create(b, loc, splat(wordsType, format.getCentre()), half));
+      for (auto [all, step] : llvm::zip_equal(steps, ofPlane))
+        all.push_back(step);
+    }
+    Steps result{toCodes(starts), {}};
+    for (ArrayRef<Value> plane : steps)
+      result.ofPlane.push_back(toCodes(plane));
+    return result;
+  }
+
+  /// `d` of 16 rows; adds `r_j` to `steps`.
+  Value emitSteps(int64_t group, int64_t piece, SmallVector<Value> &steps) {
+    VectorType wordsType = getInts(kFloatLanes, 32);
+    if (layout.getParams() != Params::HLQ) {
+      for (int64_t plane = 0; plane < layout.getBits(); ++plane)
+        steps.push_back(splat(wordsType, 1 << plane));
+      return loadParam(group, 0, piece);
+    }
+    SmallVector<Value> scales;
+    Value sum;
+    for (int64_t plane = 0; plane < layout.getBits(); ++plane) {
+      scales.push_back(loadParam(group, plane, piece));
+      Value magnitude = math::AbsFOp::create(b, loc, scales.back());
+      sum = sum ? addF(sum, magnitude) : magnitude;
+    }
+    Value range = splat(format.getRange()), zero = splat(0.0f);
+    Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, sum, splat(kLeastScaleSum));
+    Value inverse = arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, range, sum), zero);
+    for (Value scale : scales)
+      steps.push_back(
+          arith::FPToSIOp::create(b, loc, wordsType, math::RoundEvenOp::create(b, loc, mulF(scale, inverse))));
+    return arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, sum, range), zero);
+  }
+
+  /// One number per row, `rows` 16 at a time, as codes: in every code of a row's 32 bits, or, with byte lanes, once.
+  Value toCodes(ArrayRef<Value> rows) {
+    int64_t width = format.getWidth();
+    if (layout.getLane() == Lane::Dword) {
+      VectorType wordsType = getInts(kFloatLanes, 32);
+      Value low = arith::AndIOp::create(b, loc, rows[0], splat(wordsType, (1 << width) - 1));
+      Value all = arith::MulIOp::create(b, loc, low, splat(wordsType, format.words ? 0x00010001 : 0x01010101));
+      return bitcast(getInts(kFloatLanes * format.getPerDword(), width), all);
+    }
+    Value all = splat(getInts(unit.rows, width), 0);
+    for (auto [piece, numbers] : llvm::enumerate(rows)) {
+      Value part = arith::TruncIOp::create(b, loc, getInts(kFloatLanes, width), numbers);
+      all = blockPieces == 1
+                ? part
+                : vector::InsertStridedSliceOp::create(b, loc, part, all, piece * kFloatLanes, 1).getResult();
+    }
+    return all;
+  }
+
+  /// Codes of `count` chunks from `loopChunk + chunk` of the unit on, which lie in one step of dword lanes or two steps of
+  /// byte lanes.
+  void expandStep(const Steps &steps, Value loopChunk, int64_t chunk, int64_t count) {
+    Value place = add(add(getPassChunk(), loopChunk), chunk);
+    if (layout.getLane() == Lane::Dword) {
+      SmallVector<Value> planes = loadPlanes(0, mul(div(loopChunk, 2), unit.vectorBytes));
+      // The bits of 16 columns are the low or the high four of every byte.
+      for (int64_t c = 0; c < count; ++c)
+        for (int64_t dword = 0; dword < dwordsPerChunk; ++dword)
+          storeCodes(emitCodes(steps, planes, 4 * ((chunk + c) % 2) + dword % 4 + 8 * (dword / 4)),
+                     {add(place, c), index(dword), index(0)});
+      return;
+    }
+    for (int64_t step = 0; step < 2; ++step) {
+      SmallVector<Value> planes = loadPlanes(step, mul(mul(loopChunk, 2), unit.vectorBytes));
+      for (int64_t column = 0; column < 8; column += format.getPerDword()) {
+        SmallVector<Value> columns;
+        for (int64_t i = 0; i < format.getPerDword(); ++i)
+          columns.push_back(emitCodes(steps, planes, column + i));
+        storeCodes(interleave(columns), {place, index((8 * step + column) / format.getPerDword()), index(0)});
+      }
+    }
+  }
+
+  /// The planes of a step, as many bytes in a lane as a code has where a lane holds a row's columns.
+  SmallVector<Value> loadPlanes(int64_t step, Value loopByte) {
+    SmallVector<Value> planes;
+    for (int64_t plane = 0; plane < layout.getBits(); ++plane) {
+      Value bytes = loadPlane(plane, step, loopByte);
+      if (layout.getLane() == Lane::Dword && format.words)
+        bytes = bitcast(getInts(kFloatLanes * 2, 16), bytes);
+      planes.push_back(bytes);
+    }
+    return planes;
+  }
+
+  /// The codes that bit `bit` of every lane of the planes makes.
+  Value emitCodes(const Steps &steps, ArrayRef<Value> planes, int64_t bit) {
+    Value code = steps.start;
+    auto codeType = cast<VectorType>(code.getType());
+    for (auto [plane, step] : llvm::zip_equal(planes, steps.ofPlane)) {
+      auto type = cast<VectorType>(plane.getType());
+      Value selected = arith::AndIOp::create(b, loc, plane, splat(type, int64_t(1) << bit));
+      Value isSet = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, selected, splat(type, 0));
+      code = add(code, arith::SelectOp::create(b, loc, isSet, step, splat(codeType, 0)).getResult());
+    }
+    return code;
+  }
+
+  /// Columns `[rows]` of a row's 32 bits put side by side.
+  Value interleave(ArrayRef<Value> columns) {
+    Value even = columns[0], odd = columns[1];
+    if (columns.size() == 4) {
+      auto words = getInts(unit.rows, 16);
+      even = bitcast(words, vector::InterleaveOp::create(b, loc, columns[0], columns[1]));
+      odd = bitcast(words, vector::InterleaveOp::create(b, loc, columns[2], columns[3]));
+    }
+    return vector::InterleaveOp::create(b, loc, even, odd);
+  }
+
+  void storeCodes(Value vector, ValueRange indices) {
+    storeVector(bitcast(getInts(4 * unit.rows, 8), vector), codes, indices);
+  }
+
+  EntryFormat format;
+  int64_t dwordsPerChunk;
+  /// Pieces of 16 rows in a row block; `pieces` counts those of a tile.
+  int64_t blockPieces;
+  /// The codes of a pass `[chunks, dwords, bytes]`, and `d` and `zc` `[groups, 2, rows]`.
+  Value codes, params;
+  /// The first unit of the pass and the first row of the piece.
+  Value passUnit, pieceRow;
+};
+
+} // namespace
+
+void elutq::hlq::populatePlaneMatmulToVectorPatterns(RewritePatternSet &patterns, const HLQToVectorOptions &options,
+                                                     PatternBenefit benefit) {
+  patterns.add<VectorizeProduct<CodeMatmulOp, PlaneMatmulEmitter>>(patterns.getContext(), options.tableBytes, benefit);
+}
