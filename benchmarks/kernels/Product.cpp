@@ -147,7 +147,8 @@ Error Compilation::addAttribute(mlir::Operation *op, StringRef name, StringRef t
 /// An entry of a model that only multiplies: its activations are the cache.
 Error Compilation::build(const Weights &weights) {
   mlir::OpBuilder builder(&context);
-  mlir::Location loc = builder.getUnknownLoc();
+  // A name for the expression that chooses the width of tables.
+  mlir::Location loc = mlir::NameLoc::get(builder.getStringAttr("product"));
   module = mlir::ModuleOp::create(loc);
   builder.setInsertionPointToEnd(module->getBody());
   mlir::Type f32 = builder.getF32Type(), param = options.paramType == "f32" ? f32 : builder.getF16Type();
