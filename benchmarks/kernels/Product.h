@@ -1,0 +1,76 @@
+//===- Product.h - One compiled matrix product ------------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+//
+// From a shape to machine code in this process, by the passes, the code generator and the linker that compile a model.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
+#define ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
+
+#include "elutq/Target/CPU/TargetInfo.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace elutq::bench {
+
+/// What is multiplied, and how it is to be compiled.
+struct ProductOptions {
+  int64_t bits = 2, group = 128, m = 1, n = 4096, k = 4096;
+  /// As in `#hlq.layout`: hlq, uniform or symmetric, and f16 or f32.
+  std::string params = "hlq", paramType = "f16";
+  int64_t tableBits = 8;
+  std::string cpu = "native", features;
+  /// Attributes in place of those that `hlq-select-kernel` would choose; empty: its choice.
+  std::string kernel, layout;
+  /// Where the assembly goes; empty: nowhere.
+  std::string assembly;
+
+  int64_t getGroups() const { return (k + group - 1) / group; }
+};
+
+/// An error if a number or name is out of its range.
+llvm::Error verify(const ProductOptions &options);
+
+/// Random weights in logical form, operands of `hlq.linear`.
+struct Weights {
+  std::vector<uint8_t> planes;
+  std::vector<uint16_t> scales16, zeros16;
+  std::vector<float> scales32, zeros32;
+  int64_t zeroPoint = 0;
+
+  static Weights random(const ProductOptions &options);
+  /// One row as floats.
+  std::vector<float> row(const ProductOptions &options, int64_t n) const;
+};
+
+/// The entry of a compiled model; see Runtime.md.
+using Entry = void (*)(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
+                       uint8_t *cache, float *result);
+
+/// A product in this process. `cache` of the entry holds the activations.
+struct Product {
+  Entry entry = nullptr;
+  uint64_t arenaBytes = 0, weightsBytes = 0;
+  /// Of the packed weights, parameters and padding included.
+  int64_t packedBytes = 0;
+  std::string isa, kernel, layout;
+  double compileSeconds = 0;
+  /// Hands out the weights section, piece by piece.
+  using Sink = std::function<llvm::Error(llvm::ArrayRef<char>)>;
+  std::function<llvm::Error(const Sink &)> writeWeights;
+};
+
+/// Compiles, links and loads. The product stays loaded until the process ends.
+llvm::Expected<Product> compileProduct(const ProductOptions &options, const Weights &weights);
+
+} // namespace elutq::bench
+
+#endif // ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
