@@ -19,18 +19,21 @@ struct ISAProperties {
   quantize::PackedLayout::Lane lane;
   /// Rows of weights in one vector.
   int64_t rows;
-  /// Tables that fit into the registers that planes and sums leave free.
-  int64_t maxRowTile;
+  /// Rows of activations that share one pass over the weights: tables of 8 and of 16 bits that fit into the registers that
+  /// planes and sums leave free, and into the first-level cache.
+  int64_t maxRowTile, maxWideRowTile;
   /// The same for stored codes of 8 bits: the sums of 16 rows of weights take two (entries of 16 bits) times 16 lanes per row.
   int64_t maxCodeRowTile;
   /// The same for codes made from planes: the sums of 16 rows of weights take 16 lanes per row.
   int64_t maxDotRowTile;
   /// Whether one instruction adds four products of bytes. Without it words are as fast, and more exact.
   bool hasByteDot;
-  /// Cycles per 16 rows and 16 columns of weights: of the look-ups in one byte of the entries, per plane and row of
-  /// activations; of making indices, per plane and pass; of the products with bytes and with words, per row of activations;
-  /// and of making codes, per plane and byte of a code. Measured by `scripts/bench kernels` (docs/Performance.md).
-  double lookup, index, byteDots, wordDots, expand;
+  /// Cycles per 16 rows and 16 columns of weights. `lookup`: of the look-ups in one byte of the entries, per plane and row of
+  /// activations. `index`: of making indices, per plane and pass. `byteDots`, `wordDots`: of the products, per row of
+  /// activations. `expand`, `expandPlane`: of making codes, and per plane, for each byte of a code. Measured on a Zen 4 at
+  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md); those of generic and NEON code are estimates by the number of
+  /// instructions.
+  double lookup, index, byteDots, wordDots, expand, expandPlane;
 };
 
 } // namespace
@@ -40,12 +43,12 @@ static constexpr auto dwordLane = quantize::PackedLayout::Lane::Dword;
 
 /// In the order of `KernelISA`.
 static constexpr ISAProperties properties[] = {
-    {"generic", byteLane, 16, 4, 1, 2, false, 40, 4, 64, 24, 12},
-    {"neon", byteLane, 16, 4, 1, 4, false, 8, 2, 64, 16, 10},
-    {"neon_dotprod", byteLane, 16, 4, 2, 4, true, 8, 2, 8, 16, 10},
-    {"avx2", byteLane, 32, 4, 2, 4, false, 6, 1, 40, 9, 8},
-    {"avx512bw", byteLane, 64, 4, 4, 8, false, 5, 1, 20, 9, 8},
-    {"avx512vbmi", dwordLane, 16, 8, 8, 12, true, 1.2, 0.6, 4.2, 8.4, 7},
+    {"generic", byteLane, 16, 4, 4, 1, 2, false, 40, 4, 64, 24, 0, 24},
+    {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30},
+    {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30},
+    {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.7, 1.2, 40, 11.8, 0, 15.6},
+    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 3, 1, 20, 10, 0, 8},
+    {"avx512vbmi", dwordLane, 16, 4, 8, 8, 8, true, 1.95, 0.9, 4.6, 8.8, 7, 6.2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -88,10 +91,15 @@ int64_t getTableGroup(int64_t groupSize) {
   return 16;
 }
 
-/// The weights of a task: many times the cost of starting one, and small enough for tasks to be spread evenly.
-static constexpr int64_t maxTaskBytes = 64 << 10;
+/// The weights of a task, and those of few rows of activations: many times the cost of starting one, and small enough for
+/// tasks to be spread evenly.
+static constexpr int64_t maxTaskBytes = 1 << 20;
+static constexpr int64_t maxNarrowTaskBytes = 64 << 10;
+/// Rows of activations from which a task takes more weights: it reads what is known of all rows.
+static constexpr int64_t wideRows = 16;
 /// Tasks of a product, if it can be cut into that many without going below `minTaskBytes`.
-static constexpr int64_t wantedTasks = 64;
+static constexpr int64_t wantedTasks = 16;
+static constexpr int64_t wantedNarrowTasks = 64;
 static constexpr int64_t minTaskBytes = 8 << 10;
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
@@ -101,9 +109,9 @@ static int64_t splitEvenly(int64_t count, int64_t maxTile) {
 }
 
 /// The largest row tile of an algorithm.
-static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm, bool hasCodes) {
+static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm, bool hasCodes, int64_t tableBits) {
   if (algorithm == KernelAlgorithm::Lut)
-    return isa.maxRowTile;
+    return tableBits == 8 ? isa.maxRowTile : isa.maxWideRowTile;
   return hasCodes ? isa.maxCodeRowTile : isa.maxDotRowTile;
 }
 
@@ -114,24 +122,26 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, in
   const ISAProperties &p = getProperties(isa);
   double m = rows, planes = bits;
   if (algorithm == KernelAlgorithm::Lut) {
-    double passes = (rows + p.maxRowTile - 1) / p.maxRowTile;
+    int64_t tile = getMaxRowTile(p, algorithm, /*hasCodes=*/false, tableBits), passes = (rows + tile - 1) / tile;
     return planes * (tableBits / 8 * p.lookup * m + p.index * passes);
   }
   int64_t dotBits = getDotBits(p, tableBits);
-  return planes * p.expand * dotBits / 8 + m * (dotBits == 16 ? p.wordDots : p.byteDots);
+  return dotBits / 8 * (p.expand + planes * p.expandPlane) + m * (dotBits == 16 ? p.wordDots : p.byteDots);
 }
 
 /// Row blocks of a task.
-static int64_t chooseRowBlocks(const quantize::PackedLayout &layout, int64_t n, int64_t groups) {
-  int64_t blocks = layout.rowBlocks(n), blockBytes = layout.rowBlockBytes(groups);
-  int64_t taskBytes = std::clamp(blocks * blockBytes / wantedTasks, minTaskBytes, maxTaskBytes);
+static int64_t chooseRowBlocks(const quantize::PackedLayout &layout, const ProductShape &shape) {
+  bool isWide = shape.rows >= wideRows;
+  int64_t maxBytes = isWide ? maxTaskBytes : maxNarrowTaskBytes, tasks = isWide ? wantedTasks : wantedNarrowTasks;
+  int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
+  int64_t taskBytes = std::clamp(blocks * blockBytes / tasks, minTaskBytes, maxBytes);
   int64_t nTile = 1;
   for (int64_t candidate = 2; candidate <= blocks && candidate * blockBytes <= taskBytes; ++candidate)
     if (blocks % candidate == 0)
       nTile = candidate;
   // Rather above the wanted size than below the minimum.
   if (nTile * blockBytes < minTaskBytes)
-    for (int64_t candidate = nTile + 1; candidate <= blocks && candidate * blockBytes <= maxTaskBytes; ++candidate)
+    for (int64_t candidate = nTile + 1; candidate <= blocks && candidate * blockBytes <= maxBytes; ++candidate)
       if (blocks % candidate == 0)
         return candidate;
   return nTile;
@@ -153,8 +163,8 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
                                                                                         : KernelAlgorithm::Lut;
   bool makesCodes = choice.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
   choice.tableBits = makesCodes ? getDotBits(p, tableBits) : tableBits;
-  choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.hasCodes()));
-  choice.nTile = chooseRowBlocks(layout, shape.n, shape.groups);
+  choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.hasCodes(), choice.tableBits));
+  choice.nTile = chooseRowBlocks(layout, shape);
   return choice;
 }
 

@@ -37,23 +37,86 @@ TEST(KernelCostTest, TableGroupDividesTheGroup) {
   EXPECT_EQ(getTableGroup(4128), 32);
 }
 
+KernelChoice choose(KernelISA isa, int64_t bits, int64_t rows, int64_t tableBits = 16, int64_t n = 640, int64_t groups = 5) {
+  return chooseKernel(isa, getLayout(isa, bits, 128), {rows, n, groups}, tableBits);
+}
+
+TEST(KernelCostTest, AlgorithmNamesRoundTrip) {
+  for (KernelAlgorithm algorithm : {KernelAlgorithm::Lut, KernelAlgorithm::Dot})
+    EXPECT_EQ(parseKernelAlgorithm(toString(algorithm)), algorithm);
+  EXPECT_EQ(parseKernelAlgorithm("auto"), std::nullopt);
+}
+
 // One row is decoded alone; more rows are cut into passes of about the same size.
 TEST(KernelCostTest, RowTile) {
-  auto layout = getLayout(KernelISA::AVX512VBMI, 4, 128);
-  auto mTile = [&](int64_t rows) { return chooseTiles(KernelISA::AVX512VBMI, layout, rows, 640, 5).m; };
+  auto mTile = [&](int64_t rows) { return choose(KernelISA::AVX512VBMI, 2, rows).mTile; };
   EXPECT_EQ(mTile(1), 1);
   EXPECT_EQ(mTile(5), 5);
   EXPECT_EQ(mTile(9), 5);
   EXPECT_EQ(mTile(64), 8);
 }
 
+// Making codes costs as much as many look-ups: only many rows share that. The more planes, the fewer rows.
+TEST(KernelCostTest, ProductsForManyRows) {
+  for (KernelISA isa : allISAs)
+    for (int64_t bits : {1, 2, 3, 4})
+      EXPECT_EQ(choose(isa, bits, 1).algorithm, KernelAlgorithm::Lut) << toString(isa) << " " << bits;
+  auto firstRows = [&](KernelISA isa, int64_t bits, int64_t tableBits) -> int64_t {
+    for (int64_t rows = 1; rows <= 512; ++rows)
+      if (choose(isa, bits, rows, tableBits).algorithm == KernelAlgorithm::Dot)
+        return rows;
+    return 513;
+  };
+  for (KernelISA isa : {KernelISA::AVX2, KernelISA::AVX512VBMI})
+    for (int64_t bits : {2, 3})
+      EXPECT_LE(firstRows(isa, bits + 1, 16), firstRows(isa, bits, 16)) << toString(isa) << " " << bits;
+  // Measured: look-ups are faster for two planes at any number of rows, products for four from 7 (AVX2) or 9 rows on.
+  EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 8), 513);
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 9, 2);
+  EXPECT_NEAR(firstRows(KernelISA::AVX2, 4, 16), 7, 2);
+}
+
+// A choice stays: with more rows nobody goes back to look-ups.
+TEST(KernelCostTest, TheChoiceIsMonotonic) {
+  for (KernelISA isa : allISAs)
+    for (int64_t bits : {1, 2, 3, 4})
+      for (int64_t tableBits : {8, 16}) {
+        bool wasDot = false;
+        for (int64_t rows = 8; rows <= 512; rows *= 2) {
+          bool isDot = choose(isa, bits, rows, tableBits).algorithm == KernelAlgorithm::Dot;
+          EXPECT_TRUE(isDot || !wasDot) << toString(isa) << " " << bits << " " << tableBits << " " << rows;
+          wasDot = isDot;
+        }
+      }
+}
+
+// What the caller wants is obeyed, except for codes, which no look-up reads.
+TEST(KernelCostTest, GivenAlgorithm) {
+  auto given = [&](int64_t bits, int64_t rows, KernelAlgorithm algorithm) {
+    KernelISA isa = KernelISA::AVX512VBMI;
+    return chooseKernel(isa, getLayout(isa, bits, 128), {rows, 640, 5}, 8, algorithm).algorithm;
+  };
+  EXPECT_EQ(given(4, 1, KernelAlgorithm::Dot), KernelAlgorithm::Dot);
+  EXPECT_EQ(given(4, 512, KernelAlgorithm::Lut), KernelAlgorithm::Lut);
+  EXPECT_EQ(given(8, 1, KernelAlgorithm::Lut), KernelAlgorithm::Dot);
+}
+
+// Without an instruction for products of bytes, words are as fast.
+TEST(KernelCostTest, WidthOfEntries) {
+  auto tableBits = [&](KernelISA isa, KernelAlgorithm algorithm, int64_t bits) {
+    return chooseKernel(isa, getLayout(isa, bits, 128), {64, 640, 5}, 8, algorithm).tableBits;
+  };
+  EXPECT_EQ(tableBits(KernelISA::AVX512VBMI, KernelAlgorithm::Dot, 4), 8);
+  EXPECT_EQ(tableBits(KernelISA::AVX2, KernelAlgorithm::Dot, 4), 16);
+  EXPECT_EQ(tableBits(KernelISA::AVX2, KernelAlgorithm::Dot, 8), 8);
+  EXPECT_EQ(tableBits(KernelISA::AVX2, KernelAlgorithm::Lut, 4), 8);
+}
+
 // Codes of 8 bits are multiplied, in fewer rows at once where registers are few.
 TEST(KernelCostTest, Codes) {
-  EXPECT_EQ(getAlgorithm(4), "lut");
-  EXPECT_EQ(getAlgorithm(8), "dot");
-  auto mTile = [&](KernelISA isa) { return chooseTiles(isa, getLayout(isa, 8, 128), 64, 640, 5).m; };
-  EXPECT_EQ(mTile(KernelISA::AVX512VBMI), 8);
-  EXPECT_EQ(mTile(KernelISA::AVX2), 2);
+  EXPECT_EQ(choose(KernelISA::AVX512VBMI, 8, 1).algorithm, KernelAlgorithm::Dot);
+  EXPECT_EQ(choose(KernelISA::AVX512VBMI, 8, 64).mTile, 8);
+  EXPECT_EQ(choose(KernelISA::AVX2, 8, 64).mTile, 2);
 }
 
 // Every task has the same number of row blocks, and 8 to 64 KiB of weights where the matrix can be cut like that.
@@ -63,10 +126,10 @@ TEST(KernelCostTest, TasksHaveOneShapeAndAUsefulSize) {
       for (int64_t bits : {2, 4, 8}) {
         auto layout = getLayout(isa, bits, 128);
         int64_t groups = 5, blocks = layout.rowBlocks(n);
-        KernelTiles tiles = chooseTiles(isa, layout, 1, n, groups);
-        ASSERT_GE(tiles.n, 1);
-        EXPECT_EQ(blocks % tiles.n, 0) << n;
-        int64_t bytes = tiles.n * layout.rowBlockBytes(groups);
+        int64_t nTile = chooseKernel(isa, layout, {1, n, groups}, 16).nTile;
+        ASSERT_GE(nTile, 1);
+        EXPECT_EQ(blocks % nTile, 0) << n;
+        int64_t bytes = nTile * layout.rowBlockBytes(groups);
         EXPECT_LE(bytes, 64 << 10) << n;
         if (blocks * layout.rowBlockBytes(groups) > (64 << 10)) {
           EXPECT_GE(bytes, 8 << 10) << toString(isa) << " " << n << " " << bits;
@@ -74,10 +137,21 @@ TEST(KernelCostTest, TasksHaveOneShapeAndAUsefulSize) {
       }
 }
 
+// Tasks of many rows take more weights, but leave some for every thread.
+TEST(KernelCostTest, TasksOfManyRows) {
+  KernelISA isa = KernelISA::AVX512VBMI;
+  auto layout = getLayout(isa, 4, 128);
+  for (int64_t n : {640, 2048, 4096, 14336}) {
+    int64_t few = chooseKernel(isa, layout, {1, n, 32}, 16).nTile, many = chooseKernel(isa, layout, {64, n, 32}, 16).nTile;
+    EXPECT_GE(many, few) << n;
+    EXPECT_GE(layout.rowBlocks(n) / many, 8) << n;
+  }
+}
+
 // A prime number of row blocks cannot be cut evenly: one block per task.
 TEST(KernelCostTest, PrimeNumberOfBlocks) {
   auto layout = getLayout(KernelISA::AVX2, 4, 128);
-  EXPECT_EQ(chooseTiles(KernelISA::AVX2, layout, 1, 32 * 1009, 32).n, 1);
+  EXPECT_EQ(chooseKernel(KernelISA::AVX2, layout, {1, 32 * 1009, 32}, 16).nTile, 1);
 }
 
 } // namespace

@@ -11,20 +11,15 @@
 using namespace mlir;
 using namespace elutq::hlq;
 
-/// Look-ups of one loop body: more would not fit the cache of decoded instructions. Those of byte lanes take more
-/// instructions, and where there are many LLVM reorders their sums and spills what was found.
+/// Look-ups of one loop body with dword lanes: more would not fit the cache of decoded instructions.
 static constexpr int64_t kUnrolledDwordLookups = 64;
-static constexpr int64_t kUnrolledByteLookups = 8;
-
-/// 16-bit sums that stay in registers beside tables and indices.
-static constexpr int64_t kByteAccumulators = 8;
 
 namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
-        isDword(layout.getLane() == Lane::Dword), sharesTables(!isDword && 2 * bits * mTile <= kByteAccumulators) {}
+        isDword(layout.getLane() == Lane::Dword) {}
 
   static bool canEmit(LutMatmulOp) { return true; }
   static constexpr StringRef kRequirement = "expected planes";
@@ -34,20 +29,15 @@ protected:
     if (layout.getParams() != Params::HLQ) {
       // High planes first: each further plane doubles what is there.
       auto planes = llvm::to_vector(llvm::reverse(llvm::seq<int64_t>(bits)));
-      SmallVector<Value> partial = emitPlanes(group, planes, /*combines=*/true);
+      SmallVector<Value> partial = emitPlanes(group, planes);
       SmallVector<Value> scales = loadParams(group, 0);
       addScaled(y, scales, partial);
       return emitCentred(group, scales);
     }
-    SmallVector<Value> scaleSum, partials;
-    if (sharesTables)
-      partials = emitPlanes(group, llvm::to_vector(llvm::seq<int64_t>(bits)), /*combines=*/false);
+    SmallVector<Value> scaleSum;
     for (int64_t plane = 0; plane < bits; ++plane) {
       SmallVector<Value> scales = loadParams(group, plane);
-      if (sharesTables)
-        addScaled(y, scales, ArrayRef(partials).slice(plane * mTile * pieces, mTile * pieces));
-      else
-        addScaled(y, scales, emitPlanes(group, {plane}, /*combines=*/false));
+      addScaled(y, scales, emitPlanes(group, {plane}));
       for (int64_t piece = 0; piece < pieces; ++piece) {
         if (plane == 0)
           scaleSum.push_back(scales[piece]);
@@ -59,11 +49,11 @@ protected:
   }
 
 private:
-  /// `p(j, G)` of each of `planes`; or, if it `combines` them, for one sum, which each plane after the first one doubles
-  /// before it adds its own.
-  SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes, bool combines) {
-    return emitPartial(group, combines ? 1 : planes.size(), [&](const TableGroup &u) {
-      return isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes, combines);
+  /// `p` of one plane, or of several, of which each after the first one doubles the sum before it adds its own. One plane
+  /// after the other: what lies side by side in memory is read in one stream.
+  SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes) {
+    return emitPartial(group, [&](const TableGroup &u) {
+      return isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes);
     });
   }
 
@@ -104,78 +94,71 @@ private:
   }
 
   /// Byte lanes: two steps per chunk, 16-bit sums of whole words and of their high bytes. Even rows are the low bytes:
-  /// what the words have and the high bytes do not.
-  SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes, bool combines) {
+  /// what the words have and the high bytes do not. One byte of the entries at a time: registers hold no more.
+  SmallVector<Value> emitByteSums(const TableGroup &u, ArrayRef<int64_t> planes) {
     SmallVector<Value> sums;
-    for (int64_t part = 0; part < tableParts; ++part)
-      sums.append(emitBytePart(u, planes, part, combines));
+    for (int64_t part = 0; part < tableParts; ++part) {
+      SmallVector<Value> total;
+      for (int64_t plane : planes) {
+        SmallVector<Value> rows = emitRows(emitByteWords(u, plane, part));
+        for (auto [i, sum] : llvm::enumerate(rows)) {
+          if (plane == planes.front())
+            total.push_back(sum);
+          else
+            total[i] = add(add(total[i], total[i]), sum);
+        }
+      }
+      // 128 for each look-up, weighted like the planes.
+      Value bias = splat(getInts(kFloatLanes, 32), 128 * (tableGroup / 4) * ((1 << planes.size()) - 1));
+      for (Value sum : total)
+        sums.push_back(arith::SubIOp::create(b, loc, sum, bias));
+    }
     return joinParts(std::move(sums));
   }
 
-  /// The sums of one byte of the entries: registers hold no more.
-  SmallVector<Value> emitBytePart(const TableGroup &u, ArrayRef<int64_t> planes, int64_t part, bool combines) {
-    SmallVector<Value> words;
-    if (sharesTables) {
-      words = emitByteWords(u, planes, part, std::max<int64_t>(1, kUnrolledByteLookups / (4 * mTile * planes.size())));
-    } else {
-      for (int64_t plane : planes)
-        words.append(emitByteWords(u, plane, part, 1));
-    }
-    VectorType sumsType = getInts(kFloatLanes, 32);
+  /// The sums of 16 rows each, from those of whole words and of their high bytes.
+  SmallVector<Value> emitRows(ArrayRef<Value> words) {
+    SmallVector<Value> rows;
     Value eight = splat(cast<VectorType>(words[0].getType()), 8);
-    SmallVector<Value> total;
     for (size_t i = 0; i < words.size(); i += 2) {
       Value odd = words[i + 1];
       Value even = arith::SubIOp::create(b, loc, words[i], shiftLeft(odd, eight));
-      Value rows = vector::InterleaveOp::create(b, loc, even, odd);
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        Value part = slice(rows, piece * kFloatLanes, kFloatLanes);
-        Value sum = arith::ExtUIOp::create(b, loc, sumsType, part);
-        if (!combines || static_cast<int64_t>(i) < 2 * mTile) {
-          total.push_back(sum);
-        } else {
-          Value &sums = total[i / 2 % mTile * pieces + piece];
-          sums = add(add(sums, sums), sum);
-        }
-      }
+      Value all = vector::InterleaveOp::create(b, loc, even, odd);
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        rows.push_back(arith::ExtUIOp::create(b, loc, getInts(kFloatLanes, 32), slice(all, piece * kFloatLanes, kFloatLanes)));
     }
-    // 128 for each look-up, weighted like the planes.
-    Value bias = splat(sumsType, 128 * (tableGroup / 4) * (combines ? (1 << planes.size()) - 1 : 1));
-    for (Value &sum : total)
-      sum = arith::SubIOp::create(b, loc, sum, bias);
-    return total;
+    return rows;
   }
 
-  /// The two sums of each row of activations and plane, planes outer.
-  SmallVector<Value> emitByteWords(const TableGroup &u, ArrayRef<int64_t> planes, int64_t part, int64_t maxBlock) {
+  /// The two sums of each row of activations.
+  SmallVector<Value> emitByteWords(const TableGroup &u, int64_t plane, int64_t part) {
     VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
     Value eight = splat(wordsType, 8);
-    SmallVector<Value> words(2 * mTile * planes.size(), splat(wordsType, 0));
+    SmallVector<Value> words(2 * mTile, splat(wordsType, 0));
+    bool isFirstReading = std::exchange(readsOnce, readsOnce && part == 0);
     auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &words) {
       for (int64_t step = 0; step < 2; ++step) {
-        for (auto [i, plane] : llvm::enumerate(planes)) {
-          Value bytes = loadPlane(plane, 2 * chunk + step, loopByte);
-          Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
-          for (int64_t m = 0; m < mTile; ++m) {
-            auto lookup = [&](Value indices, int64_t subgroup) {
-              Value table = loadEntries(chunk, loopChunk, m, 64 * part + 16 * subgroup, 16);
-              return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
-            };
-            Value x = lookup(low, 2 * step), y = lookup(high, 2 * step + 1);
-            Value &all = words[2 * (i * mTile + m)], &odd = words[2 * (i * mTile + m) + 1];
-            all = add(all, add(x, y));
-            odd = add(odd, add(shiftRight(x, eight), shiftRight(y, eight)));
-          }
+        Value bytes = loadPlane(plane, 2 * chunk + step, loopByte);
+        Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
+        for (int64_t m = 0; m < mTile; ++m) {
+          auto lookup = [&](Value indices, int64_t subgroup) {
+            Value table = loadEntries(chunk, loopChunk, m, 64 * part + 16 * subgroup, 16);
+            return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
+          };
+          Value x = lookup(low, 2 * step), y = lookup(high, 2 * step + 1);
+          Value &all = words[2 * m], &odd = words[2 * m + 1];
+          all = add(all, add(x, y));
+          odd = add(odd, add(shiftRight(x, eight), shiftRight(y, eight)));
         }
       }
     };
-    return emitChunks(u, maxBlock, words, body);
+    words = emitChunks(u, /*maxBlock=*/1, words, body);
+    readsOnce = isFirstReading;
+    return words;
   }
 
   int64_t bits;
   bool isDword;
-  /// Whether the sums of all planes fit the registers, so that each table is loaded once for all planes.
-  bool sharesTables;
 };
 
 } // namespace

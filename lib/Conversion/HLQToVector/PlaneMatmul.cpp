@@ -20,6 +20,7 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
       : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * EntryFormat::get(op).getWidth() / 8),
         format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces) {
     pieces = 1;
+    readsOnce = true;
   }
 
   static bool canEmit(CodeMatmulOp op) { return !op.getLayout().hasCodes(); }
@@ -60,7 +61,7 @@ protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     Value number = getPassGroup(group);
     addScaled(y, loadVector(getFloats(), params, {number, index(0), pieceRow}),
-              emitPartial(group, 1, [&](const TableGroup &u) { return emitIntegers(u); }));
+              emitPartial(group, [&](const TableGroup &u) { return emitIntegers(u); }));
     return {loadVector(getFloats(), params, {number, index(1), pieceRow})};
   }
 
@@ -77,18 +78,32 @@ private:
     for (int64_t m = 0; m < mTile; ++m)
       sums.push_back(broadcast(load(op.getOffsets(), {mBlock, u.number, index(m)})));
     auto body = [&](int64_t chunk, Value loopChunk, Value, SmallVector<Value> &sums) {
-      Value place = add(getPassChunk(), chunk);
-      if (loopChunk)
+      Value place = add(getPassChunk(), chunk), entriesChunk = add(unitChunk, chunk);
+      if (loopChunk) {
         place = add(place, loopChunk);
-      for (int64_t dword = 0; dword < dwordsPerChunk; ++dword) {
-        Value code = loadVector(getInts(64, 8), codes, {place, index(dword), mul(pieceRow, 4)});
+        entriesChunk = add(entriesChunk, loopChunk);
+      }
+      auto emitDword = [&](Value dword, SmallVector<Value> &sums) {
+        Value code = loadVector(getInts(64, 8), codes, {place, dword, mul(pieceRow, 4)});
         for (auto [m, sum] : llvm::enumerate(sums)) {
-          Value entries = loadEntries(chunk, loopChunk, m, 4 * dword, 4);
+          Value entries = loadVector(getInts(4, 8), op.getEntries(), {mBlock, entriesChunk, index(m), mul(dword, 4)});
           sum = DotOp::create(b, loc, wordsType, sum, bitcast(codesType, code), bitcast(codesType, repeat(entries)));
         }
+      };
+      if (!addsProducts()) {
+        sums = keepLoop(dwordsPerChunk, sums, emitDword);
+        return;
       }
+      for (int64_t dword = 0; dword < dwordsPerChunk; ++dword)
+        emitDword(index(dword), sums);
     };
     return emitChunks(u, /*maxBlock=*/1, sums, body);
+  }
+
+  /// Whether one instruction multiplies and adds.
+  bool addsProducts() {
+    StringRef isa = op.getKernel().getIsa();
+    return isa == "avx512vbmi" || (isa == "neon_dotprod" && !format.words);
   }
 
   /// Where the unit's codes start, in chunks of the pass.

@@ -21,6 +21,10 @@ template <typename OpTy>
 struct ProductEmitter : VectorEmitter {
   /// Table groups per weight group up to which their loop is unrolled.
   static constexpr int64_t kUnrolledTableGroups = 2;
+  /// How far ahead weights are asked for: more than memory sends while it is waited for, and a small part of the
+  /// second-level cache. What lies beyond the matrix is asked for in vain.
+  static constexpr int64_t kPrefetchBytes = 16384;
+  static constexpr int64_t kLineBytes = 64;
 
   /// A pass over the row blocks uses at most `passBytes` of what is to stay in the first-level cache, `columnBytes` per
   /// column.
@@ -28,6 +32,7 @@ struct ProductEmitter : VectorEmitter {
       : VectorEmitter(builder, op.getLoc()), op(op), layout(op.getLayout()), unit(layout),
         mTile(op.getKernel().getMTile()), pieces(layout.getRows() / kFloatLanes), tableGroup(op.getTableGroup()),
         tableGroups(layout.getGroupSize() / tableGroup), tableParts(op.getKernel().getTableBits() / 8) {
+    readsOnce = llvm::cast<mlir::MemRefType>(op.getScales().getType()).getDimSize(0) == 1;
     units = llvm::cast<mlir::MemRefType>(op.getScales().getType()).getDimSize(1) * tableGroup / unit.unitColumns;
     unitsPerPass = std::clamp<int64_t>(passBytes / (columnBytes * unit.unitColumns), 1, units);
   }
@@ -106,17 +111,17 @@ protected:
 
   using IntegerBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(const TableGroup &)>;
 
-  /// `p`, `size` lists of it: `emitIntegers` gives the integer sums of a table group.
-  llvm::SmallVector<mlir::Value> emitPartial(int64_t group, int64_t size, IntegerBody emitIntegers) {
+  /// `p`: `emitIntegers` gives the integer sums of a table group.
+  llvm::SmallVector<mlir::Value> emitPartial(int64_t group, IntegerBody emitIntegers) {
     int64_t firstChunk = group * layout.getGroupSize() / 16, chunks = tableGroup / 16;
     mlir::Value first = add(unitTableGroup, group * tableGroups);
-    llvm::SmallVector<mlir::Value> partial(size * mTile * pieces, splat(0.0f));
+    llvm::SmallVector<mlir::Value> partial(mTile * pieces, splat(0.0f));
     auto emitTableGroup = [&](const TableGroup &u, llvm::SmallVector<mlir::Value> &partial) {
       llvm::SmallVector<mlir::Value> sums = emitIntegers(u), scales;
       for (int64_t m = 0; m < mTile; ++m)
         scales.append(pieces, broadcast(load(op.getScales(), {mBlock, u.number, index(m)})));
       for (auto [i, p] : llvm::enumerate(partial))
-        p = fma(scales[i % scales.size()], mlir::arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
+        p = fma(scales[i], mlir::arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
     };
     if (tableGroups > kUnrolledTableGroups && tableGroup % unit.stepColumns == 0) {
       int64_t bytes = tableGroup / unit.stepColumns * unit.vectorBytes;
@@ -136,7 +141,17 @@ protected:
     mlir::Value offset = add(unitOffset, plane * unit.planeBytes + step * unit.vectorBytes);
     if (loopByte)
       offset = add(offset, loopByte);
+    if (step * unit.vectorBytes % kLineBytes == 0)
+      prefetch(offset);
     return loadVector(getInts(unit.vectorBytes, 8), op.getPacked(), {nBlock, offset});
+  }
+
+  /// Asks for the weights that lie `kPrefetchBytes` beyond those at `offset`, if every byte is read once. Into the second-level
+  /// cache: the first one waits for too few lines at a time.
+  void prefetch(mlir::Value offset) {
+    if (readsOnce)
+      mlir::memref::PrefetchOp::create(b, loc, op.getPacked(), mlir::ValueRange{nBlock, add(offset, kPrefetchBytes)},
+                                       /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
   }
 
   /// Bytes of the entries of row `m` in a chunk, from byte `entry` on; `loopChunk` may be null.
@@ -169,14 +184,7 @@ protected:
       return values;
     }
     int64_t blockBytes = block * 16 / unit.stepColumns * unit.vectorBytes;
-    // LLVM would unroll the loop, load the tables of all planes at once, and spill them.
-    using namespace mlir::LLVM;
-    auto unroll = LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
-    auto annotation =
-        LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
-    mlir::NamedAttribute hint(b.getStringAttr("llvm.loop_annotation"), annotation);
-    auto emitBlock = [&](mlir::Value i, mlir::ValueRange args) {
-      llvm::SmallVector<mlir::Value> values(args);
+    return keepLoop(chunks / block, values, [&](mlir::Value i, llvm::SmallVector<mlir::Value> &values) {
       mlir::Value chunk = mul(i, block), byte = mul(i, blockBytes);
       if (u.loopChunk) {
         chunk = add(chunk, u.loopChunk);
@@ -184,9 +192,25 @@ protected:
       }
       for (int64_t c = 0; c < block; ++c)
         body(u.chunk + c, chunk, byte, values);
+    });
+  }
+
+  /// Runs `body` `count` times, in a loop that LLVM does not unroll: it would load what many iterations need at once, add
+  /// their sums to each other first, and spill.
+  llvm::SmallVector<mlir::Value>
+  keepLoop(int64_t count, mlir::ValueRange values,
+           llvm::function_ref<void(mlir::Value, llvm::SmallVector<mlir::Value> &)> body) {
+    using namespace mlir::LLVM;
+    auto unroll = LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
+    auto annotation =
+        LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+    mlir::NamedAttribute hint(b.getStringAttr("llvm.loop_annotation"), annotation);
+    auto emitBody = [&](mlir::Value i, mlir::ValueRange args) {
+      llvm::SmallVector<mlir::Value> values(args);
+      body(i, values);
       return values;
     };
-    return loop(index(0), index(chunks / block), 1, values, emitBlock, hint);
+    return loop(index(0), index(count), 1, values, emitBody, hint);
   }
 
   /// The sums of entries from those of their bytes, high ones, if any, before low ones.
@@ -210,6 +234,8 @@ protected:
   /// Bytes of an entry.
   int64_t tableParts;
   int64_t units, unitsPerPass;
+  /// Whether every byte of the weights is read once, or is being read for the first time.
+  bool readsOnce = false;
   /// The position of the loops.
   mlir::Value mBlock, nBlock, unitNumber, unitOffset, unitChunk, unitTableGroup;
 
@@ -251,6 +277,8 @@ protected:
     y = loop(firstUnit, endUnit, 1, y, [&](mlir::Value u, mlir::ValueRange args) {
       llvm::SmallVector<mlir::Value> y(args);
       setUnit(u);
+      for (int64_t line = unit.planesBytes; line < unit.unitBytes; line += kLineBytes)
+        prefetch(add(unitOffset, line));
       for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
         emitGroup(group, y);
       return y;
