@@ -69,6 +69,9 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
   raw_string_ostream messages(message);
   if (!cl::ParseCommandLineOptions(argc, argv, "Compiles one product of activations and HLQ weights and times it: one line of JSON\n",
                                    &messages)) {
+    // What is no number was reported already.
+    if (message.empty())
+      std::exit(1);
     StringRef line = StringRef(message).trim().split('\n').first;
     line = line.contains(": ") ? line.split(": ").second : line;
     return createStringError(line.split(".  Try:").first.trim() + "; --help lists the options");

@@ -194,6 +194,13 @@ def table_line(row: dict) -> str:
                  f"{row['ratio']:.2f}" if row["peer"] else "", row["verdict"], row["goal"] or ""])
 
 
+def command_of(args: argparse.Namespace) -> str:
+    words = ["scripts/bench kernels"] + ["--quick"] * args.quick
+    for name, value, default in (("peers", ",".join(args.peers), ""), ("only", args.only.pattern, ""), ("mcpu", args.mcpu, "native")):
+        words += [f"--{name} '{value}'" if "|" in value or " " in value else f"--{name} {value}"] * (value != default)
+    return " ".join(words)
+
+
 def cpu_info() -> tuple:
     """Name of the processor and its flags."""
     try:
@@ -250,7 +257,7 @@ def main() -> None:
         for row in rows:
             result = measure(row, args, peers, shapes["error_bounds"])
             judge(result, done, "avx512f" in flags)
-            done[row["work"]] = {**result, "machine": machine, "date": date}
+            done[row["work"]] = {**result, "machine": machine, "date": date, "command": command_of(args)}
             print(table_line(result), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(list(done.values()), indent=1) + "\n")

@@ -102,15 +102,15 @@ def main() -> None:
     # The libraries may write to standard output, which belongs to the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    key, model, copies = None, None, 0
+    key, model = None, None
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            wanted = tuple(request[name] for name in ("bits", "group", "N", "K"))
+            copies = min(MAX_COPIES, -(-request["bytes"] * 8 // (request["N"] * request["K"] * request["bits"])))
+            wanted = (copies, *(request[name] for name in ("bits", "group", "N", "K")))
             if wanted != key:
                 # Not both in memory at once.
                 key = model = None
-                copies = min(MAX_COPIES, -(-request["bytes"] * 8 // (request["N"] * request["K"] * request["bits"])))
                 model, key = PEERS[args.peer](request, copies, args.threads), wanted
             x = np.random.default_rng(1).standard_normal((request["M"], request["K"]), dtype=np.float32)
             seconds = median_seconds(lambda: model(x), request["seconds"])
