@@ -7,6 +7,7 @@
 
 #include "Measurement.h"
 #include "Bandwidth.h"
+#include "Ceiling.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -184,6 +185,7 @@ Expected<Measurement> bench::measure(const Product &product, const ProductOption
   if (Error error = toError(Bandwidth::create(2 * streamBytes, bandwidth)))
     return std::move(error);
   bandwidth.measure(pool);
+  result.ceiling = measureCeiling(product, options, pool);
 
   int64_t perSample = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(kSampleSeconds / first)));
   std::vector<double> times, bandwidths;

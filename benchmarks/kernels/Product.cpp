@@ -216,7 +216,9 @@ Error Compilation::lower(Product &product) {
     return error;
   module->walk([&](hlq::LinearOp linear) {
     auto layout = linear->getAttrOfType<hlq::LayoutAttr>("hlq.layout");
-    product.kernel = toText(linear->getAttr("hlq.kernel"));
+    auto kernel = linear->getAttrOfType<hlq::KernelAttr>("hlq.kernel");
+    product.kernel = toText(kernel);
+    product.algorithm = kernel.getAlgorithm().str();
     product.layout = toText(layout);
     int64_t blocks = (options.n + layout.getRows() - 1) / layout.getRows();
     product.packedBytes = blocks * layout.getRowBlockBytes(linear.getNumGroups());

@@ -61,7 +61,7 @@ struct Product {
   uint64_t arenaBytes = 0, weightsBytes = 0;
   /// Of the packed weights, parameters and padding included.
   int64_t packedBytes = 0;
-  std::string isa, kernel, layout;
+  std::string isa, algorithm, kernel, layout;
   double compileSeconds = 0;
   /// Hands out the weights section, piece by piece.
   using Sink = std::function<llvm::Error(llvm::ArrayRef<char>)>;
