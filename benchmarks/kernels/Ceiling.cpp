@@ -131,14 +131,11 @@ double bench::measureCeiling(const Product &product, const ProductOptions &optio
   elutq_task task = looksUp ? sequences.lookUp : sequences.multiply;
   if (!task)
     return 0;
-  double best = 0;
-  for (int i = 0; i < 5; ++i) {
-    auto begin = std::chrono::steady_clock::now();
-    pool.run(task, pool.getThreads(), nullptr, nullptr, nullptr, nullptr);
-    std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, static_cast<double>(kRounds * kChains * pool.getThreads()) / time.count());
-  }
+  auto begin = std::chrono::steady_clock::now();
+  pool.run(task, pool.getThreads(), nullptr, nullptr, nullptr, nullptr);
+  std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+  double steps = static_cast<double>(kRounds * kChains * pool.getThreads()) / time.count();
   // A look-up stands for four multiplications with one plane. 16 bits take two of either.
   double perByte = looksUp ? 4.0 / static_cast<double>(options.bits) : 1.0;
-  return best * static_cast<double>(sequences.bytes) * 2 * perByte / static_cast<double>(options.tableBits / 8);
+  return steps * static_cast<double>(sequences.bytes) * 2 * perByte / static_cast<double>(options.tableBits / 8);
 }

@@ -184,26 +184,33 @@ Expected<Measurement> bench::measure(const Product &product, const ProductOption
   Bandwidth bandwidth;
   if (Error error = toError(Bandwidth::create(2 * streamBytes, bandwidth)))
     return std::move(error);
-  bandwidth.measure(pool);
-  result.ceiling = measureCeiling(product, options, pool);
+  double before = bandwidth.measure(pool);
 
   int64_t perSample = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(kSampleSeconds / first)));
-  std::vector<double> times, bandwidths;
+  std::vector<double> times, bandwidths, shares;
   double begin = seconds();
   do {
-    bandwidths.push_back(bandwidth.measure(pool));
+    result.ceiling = std::max(result.ceiling, measureCeiling(product, options, pool));
     if (how.inCache)
       runSome(perSample);
-    double round = seconds();
+    std::vector<double> round;
+    double roundBegin = seconds();
     do
-      times.push_back(runSome(perSample) * 1e6);
-    while (seconds() - round < kRoundSeconds);
+      round.push_back(runSome(perSample) * 1e6);
+    while (seconds() - roundBegin < kRoundSeconds);
+    // Virtual processors move about, and bandwidth with them: what counts is that before and after the same products.
+    double after = bandwidth.measure(pool), mean = (before + after) / 2;
+    before = after;
+    bandwidths.push_back(mean);
+    shares.push_back(static_cast<double>(product.packedBytes) / (median(round) * 1e-6) / mean);
+    append_range(times, round);
   } while (seconds() - begin < how.seconds || static_cast<int64_t>(times.size()) < kMinSamples);
   runtime::currentPool = nullptr;
 
   result.time = median(times);
   result.bestTime = *std::min_element(times.begin(), times.end());
   result.bandwidth = median(bandwidths);
+  result.share = median(shares);
   result.samples = static_cast<int64_t>(times.size());
   return result;
 }

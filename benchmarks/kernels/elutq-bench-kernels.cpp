@@ -112,6 +112,7 @@ static void print(const ProductOptions &options, const MeasurementOptions &how, 
     number("gops", operations / result.time / 1e3, "%.1f");
     number("gb_s", static_cast<double>(product.packedBytes) / result.time / 1e3);
     number("bandwidth_gb_s", result.bandwidth / 1e9);
+    number("of_bandwidth", result.share, "%.3f");
     if (result.ceiling > 0)
       number("ceiling_gops", result.ceiling / 1e9, "%.1f");
     json.attribute("bytes", product.packedBytes);

@@ -141,7 +141,6 @@ def measure(row: dict, args: argparse.Namespace, peers: Peers, bounds: dict) -> 
 
 def judge(row: dict, done: dict, wide_host: bool) -> None:
     """Adds the peer, the ratios, the goal and the verdict to a measured row."""
-    row["of_bandwidth"] = round(row["gb_s"] / row["bandwidth_gb_s"], 3)
     row["gweights_s"] = round(row["N"] * row["K"] / row["us"] / 1e3, 1)
     fastest = min(row["peers"], key=row["peers"].get, default=None)
     row["peer"], row["peer_us"] = fastest, row["peers"].get(fastest)
