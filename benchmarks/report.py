@@ -41,6 +41,10 @@ def kernel(row: dict) -> str:
     return f"{fields['algorithm']}, {fields['m_tile']} × {fields['n_tile']}"
 
 
+def microseconds(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
 def table(head: list, rows: list) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
@@ -56,7 +60,7 @@ def goal_table(rows: list) -> str:
     for row in rows:
         share = f"{row['gops'] / roof(row):.2f}" if math.isfinite(roof(row)) else ""
         peer = f"{row['peer']} {row['peer_us']:.0f}" if row["peer"] else "no peer"
-        lines.append([row["work"], kernel(row), f"{row['us']:.1f}" if row["us"] < 100 else f"{row['us']:.0f}", f"{row['gops']:.0f}",
+        lines.append([row["work"], kernel(row), microseconds(row["us"]), f"{row['gops']:.0f}",
                       f"{row['gb_s']:.1f}", f"{row['of_bandwidth']:.2f}", share, peer, row["ratio"] or "", row["goal"] or "",
                       row["verdict"]])
     return table(["product", "kernel", "µs", "GOPS", "GB/s", "of bandwidth", "of roof", "fastest peer, µs", "ratio", "goal", "verdict"],
@@ -84,7 +88,7 @@ def grid_table(rows: list) -> str:
         line = [f"{n} × {k}", bits]
         for m in columns:
             row = cells.get((n, k, bits, m))
-            line.append("" if row is None else f"{row['us']:.4g}" + (f" ({row['ratio']:.2f}×)" if row["peer"] else ""))
+            line.append("" if row is None else microseconds(row["us"]) + (f" ({row['ratio']:.2f}×)" if row["peer"] else ""))
         lines.append(line)
     return (f"\nAll shapes, groups of {group}, {threads} threads: µs, and how many times as long the fastest peer takes:\n\n"
             + table(["N × K", "bits", *(f"M = {m}" for m in columns)], lines))
