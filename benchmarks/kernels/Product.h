@@ -28,6 +28,8 @@ struct ProductOptions {
   std::string params = "hlq", paramType = "f16";
   int64_t tableBits = 8;
   std::string cpu = "native", features;
+  /// As of `hlq-select-kernel`: auto, lut or dot.
+  std::string algorithm = "auto";
   /// Attributes in place of those that `hlq-select-kernel` would choose; empty: its choice.
   std::string kernel, layout;
   /// Where the assembly goes; empty: nowhere.

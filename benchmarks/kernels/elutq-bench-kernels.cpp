@@ -43,6 +43,8 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
                                        cl::location(product.paramType), cl::init("f16"), cl::cat(category));
   cl::opt<int64_t, true> tables("tables", cl::desc("Bits of an activation table's entries: 8 (default) or 16"),
                                 cl::location(product.tableBits), cl::init(8), cl::cat(category));
+  cl::opt<std::string, true> algorithm("algorithm", cl::desc("auto (default: what the cost model chooses), lut or dot"),
+                                       cl::location(product.algorithm), cl::init("auto"), cl::cat(category));
   cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor to compile for; default: native"), cl::location(product.cpu),
                                  cl::init("native"), cl::cat(category));
   cl::opt<std::string, true> features("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),

@@ -49,6 +49,15 @@ def test_results_are_those_of_floats(params, param_type, bits, group, m, n, k):
     assert 0 < errors[16] < errors[8] / 8 and errors[8] < 0.1
 
 
+@pytest.mark.parametrize("tables", [8, 16])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_products_of_bytes(bits, tables):
+    done = run_program("-check", "-algorithm", "dot", "-bits", bits, "-m", 33, "-n", 96, "-k", 512, "-tables", tables)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert 'algorithm = "dot"' in row["kernel"] and row["error"] < {8: 0.1, 16: 0.02}[tables]
+
+
 def test_assembly_and_another_processor(tmp_path):
     path = tmp_path / "product.s"
     done = run_program("-mcpu", "x86-64-v3", "-n", 64, "-k", 256, "-emit-asm", path)
@@ -64,6 +73,7 @@ def test_assembly_and_another_processor(tmp_path):
     (["-group", "100"], "expected -group to be 16, 32, 64, 128 or 256, but got 100"),
     (["-m", "0"], "expected -m to be 1 to"),
     (["-params", "compact"], "expected -params to be hlq, uniform or symmetric, but got 'compact'"),
+    (["-algorithm", "gemm"], "expected -algorithm to be auto, lut or dot, but got 'gemm'"),
     (["-mcpu", "pentium-9"], "unknown processor 'pentium-9'"),
     (["-kernel", "#hlq.kernel<>"], "hlq.kernel"),
     (["-threads", "none"], "'none' value invalid"),
