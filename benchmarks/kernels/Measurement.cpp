@@ -27,7 +27,8 @@ static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20;
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
 /// A sample has as many products as take this long.
 static constexpr double kSampleSeconds = 400e-6;
-static constexpr int64_t kMinSamples = 5;
+static constexpr double kWarmUpSeconds = 0.05;
+static constexpr int64_t kMinSamples = 3;
 /// Samples between two measurements of bandwidth take about this long.
 static constexpr double kRoundSeconds = 0.1;
 
@@ -66,6 +67,12 @@ public:
     return std::move(result);
   }
   const uint8_t *copy(int64_t i) const { return mapping.data() + static_cast<uint64_t>(i) * stride; }
+
+  /// Reads a byte of each page, so that all are mapped.
+  void touchPages() const {
+    for (size_t i = 0; i < mapping.size(); i += 4096)
+      static_cast<void>(*static_cast<const volatile uint8_t *>(mapping.data() + i));
+  }
 
 private:
   Error fillHugePages(const Product &product, int64_t copies) {
@@ -174,12 +181,12 @@ Expected<Measurement> bench::measure(const Product &product, const ProductOption
     return (seconds() - begin) / static_cast<double>(products);
   };
 
-  // All pages are mapped and read once before any time counts.
+  memory->touchPages();
   double first = runSome(1);
   if (how.check)
     result.error = deviation(options, weights, x.data(), y);
   double warmUp = seconds();
-  while (next < result.copies || (seconds() - warmUp < 0.05 && first < 0.05))
+  while (seconds() - warmUp < kWarmUpSeconds)
     first = std::min(first, runSome(1));
   Bandwidth bandwidth;
   if (Error error = toError(Bandwidth::create(2 * streamBytes, bandwidth)))
