@@ -7,6 +7,7 @@
 
 #include "Measurement.h"
 #include "Bandwidth.h"
+#include "Ceiling.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -26,7 +27,8 @@ static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20;
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
 /// A sample has as many products as take this long.
 static constexpr double kSampleSeconds = 400e-6;
-static constexpr int64_t kMinSamples = 5;
+static constexpr double kWarmUpSeconds = 0.05;
+static constexpr int64_t kMinSamples = 3;
 /// Samples between two measurements of bandwidth take about this long.
 static constexpr double kRoundSeconds = 0.1;
 
@@ -65,6 +67,12 @@ public:
     return std::move(result);
   }
   const uint8_t *copy(int64_t i) const { return mapping.data() + static_cast<uint64_t>(i) * stride; }
+
+  /// Reads a byte of each page, so that all are mapped.
+  void touchPages() const {
+    for (size_t i = 0; i < mapping.size(); i += 4096)
+      static_cast<void>(*static_cast<const volatile uint8_t *>(mapping.data() + i));
+  }
 
 private:
   Error fillHugePages(const Product &product, int64_t copies) {
@@ -173,35 +181,43 @@ Expected<Measurement> bench::measure(const Product &product, const ProductOption
     return (seconds() - begin) / static_cast<double>(products);
   };
 
-  // All pages are mapped and read once before any time counts.
+  memory->touchPages();
   double first = runSome(1);
   if (how.check)
     result.error = deviation(options, weights, x.data(), y);
   double warmUp = seconds();
-  while (next < result.copies || (seconds() - warmUp < 0.05 && first < 0.05))
+  while (seconds() - warmUp < kWarmUpSeconds)
     first = std::min(first, runSome(1));
   Bandwidth bandwidth;
   if (Error error = toError(Bandwidth::create(2 * streamBytes, bandwidth)))
     return std::move(error);
-  bandwidth.measure(pool);
+  double before = bandwidth.measure(pool);
 
   int64_t perSample = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(kSampleSeconds / first)));
-  std::vector<double> times, bandwidths;
+  std::vector<double> times, bandwidths, shares;
   double begin = seconds();
   do {
-    bandwidths.push_back(bandwidth.measure(pool));
+    result.ceiling = std::max(result.ceiling, measureCeiling(product, options, pool));
     if (how.inCache)
       runSome(perSample);
-    double round = seconds();
+    std::vector<double> round;
+    double roundBegin = seconds();
     do
-      times.push_back(runSome(perSample) * 1e6);
-    while (seconds() - round < kRoundSeconds);
+      round.push_back(runSome(perSample) * 1e6);
+    while (seconds() - roundBegin < kRoundSeconds);
+    // Virtual processors move about, and bandwidth with them: what counts is that before and after the same products.
+    double after = bandwidth.measure(pool), mean = (before + after) / 2;
+    before = after;
+    bandwidths.push_back(mean);
+    shares.push_back(static_cast<double>(product.packedBytes) / (median(round) * 1e-6) / mean);
+    append_range(times, round);
   } while (seconds() - begin < how.seconds || static_cast<int64_t>(times.size()) < kMinSamples);
   runtime::currentPool = nullptr;
 
   result.time = median(times);
   result.bestTime = *std::min_element(times.begin(), times.end());
   result.bandwidth = median(bandwidths);
+  result.share = median(shares);
   result.samples = static_cast<int64_t>(times.size());
   return result;
 }

@@ -29,6 +29,10 @@ struct Measurement {
   double time = 0, bestTime = 0;
   /// Bytes per second, read by as many threads in the same seconds.
   double bandwidth = 0;
+  /// Bytes of weights per second by bandwidth, the median of rounds of 0.1 s that compare the two.
+  double share = 0;
+  /// Operations per second; see measureCeiling.
+  double ceiling = 0;
   int64_t copies = 0, samples = 0;
   /// Largest deviation of a checked result by the mean magnitude of results; negative where not checked.
   double error = -1;

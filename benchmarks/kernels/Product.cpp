@@ -56,6 +56,8 @@ Error bench::verify(const ProductOptions &options) {
     return createStringError("expected -params to be hlq, uniform or symmetric, but got '" + options.params + "'");
   if (options.paramType != "f16" && options.paramType != "f32")
     return createStringError("expected -param-type to be f16 or f32, but got '" + options.paramType + "'");
+  if (!is_contained({"auto", "lut", "dot"}, options.algorithm))
+    return createStringError("expected -algorithm to be auto, lut or dot, but got '" + options.algorithm + "'");
   if (options.tableBits != 8 && options.tableBits != 16)
     return createStringError("expected -tables to be 8 or 16, but got " + Twine(options.tableBits));
   return Error::success();
@@ -209,6 +211,7 @@ Error Compilation::lower(Product &product) {
   Error error = run("select kernels", [&](mlir::OpPassManager &manager) {
     hlq::SelectKernelPassOptions select;
     select.isa = product.isa;
+    select.algorithm = options.algorithm;
     select.wideTables = options.tableBits == 16 ? ".*" : "";
     manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
   });
@@ -216,7 +219,9 @@ Error Compilation::lower(Product &product) {
     return error;
   module->walk([&](hlq::LinearOp linear) {
     auto layout = linear->getAttrOfType<hlq::LayoutAttr>("hlq.layout");
-    product.kernel = toText(linear->getAttr("hlq.kernel"));
+    auto kernel = linear->getAttrOfType<hlq::KernelAttr>("hlq.kernel");
+    product.kernel = toText(kernel);
+    product.algorithm = kernel.getAlgorithm().str();
     product.layout = toText(layout);
     int64_t blocks = (options.n + layout.getRows() - 1) / layout.getRows();
     product.packedBytes = blocks * layout.getRowBlockBytes(linear.getNumGroups());

@@ -28,6 +28,8 @@ struct ProductOptions {
   std::string params = "hlq", paramType = "f16";
   int64_t tableBits = 8;
   std::string cpu = "native", features;
+  /// As of `hlq-select-kernel`: auto, lut or dot.
+  std::string algorithm = "auto";
   /// Attributes in place of those that `hlq-select-kernel` would choose; empty: its choice.
   std::string kernel, layout;
   /// Where the assembly goes; empty: nowhere.
@@ -61,7 +63,7 @@ struct Product {
   uint64_t arenaBytes = 0, weightsBytes = 0;
   /// Of the packed weights, parameters and padding included.
   int64_t packedBytes = 0;
-  std::string isa, kernel, layout;
+  std::string isa, algorithm, kernel, layout;
   double compileSeconds = 0;
   /// Hands out the weights section, piece by piece.
   using Sink = std::function<llvm::Error(llvm::ArrayRef<char>)>;

@@ -43,6 +43,8 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
                                        cl::location(product.paramType), cl::init("f16"), cl::cat(category));
   cl::opt<int64_t, true> tables("tables", cl::desc("Bits of an activation table's entries: 8 (default) or 16"),
                                 cl::location(product.tableBits), cl::init(8), cl::cat(category));
+  cl::opt<std::string, true> algorithm("algorithm", cl::desc("auto (default: what the cost model chooses), lut or dot"),
+                                       cl::location(product.algorithm), cl::init("auto"), cl::cat(category));
   cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor to compile for; default: native"), cl::location(product.cpu),
                                  cl::init("native"), cl::cat(category));
   cl::opt<std::string, true> features("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),
@@ -69,6 +71,9 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
   raw_string_ostream messages(message);
   if (!cl::ParseCommandLineOptions(argc, argv, "Compiles one product of activations and HLQ weights and times it: one line of JSON\n",
                                    &messages)) {
+    // What is no number was reported already.
+    if (message.empty())
+      std::exit(1);
     StringRef line = StringRef(message).trim().split('\n').first;
     line = line.contains(": ") ? line.split(": ").second : line;
     return createStringError(line.split(".  Try:").first.trim() + "; --help lists the options");
@@ -109,6 +114,9 @@ static void print(const ProductOptions &options, const MeasurementOptions &how, 
     number("gops", operations / result.time / 1e3, "%.1f");
     number("gb_s", static_cast<double>(product.packedBytes) / result.time / 1e3);
     number("bandwidth_gb_s", result.bandwidth / 1e9);
+    number("of_bandwidth", result.share, "%.3f");
+    if (result.ceiling > 0)
+      number("ceiling_gops", result.ceiling / 1e9, "%.1f");
     json.attribute("bytes", product.packedBytes);
     json.attribute("copies", result.copies);
     json.attribute("samples", result.samples);

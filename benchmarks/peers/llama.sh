@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # llama.cpp, built from the source that the llama-cpp-python package carries, for side-by-side runs.
 #   llama.sh build DIR                 build llama-bench into DIR (about 10 minutes on 2 cores)
+#   llama.sh kernels DIR               build ggml-kernels (ggml_kernels.cpp), and llama-bench before it
 #   llama.sh model DIR FILE.gguf P N   prefill of P and decode of N tokens on 2 threads: one JSON array on stdout
 set -euo pipefail
 verb=${1:?verb} dir=${2:?dir}
@@ -14,7 +15,13 @@ build)
   cmake -S src/llama_cpp_python-*/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
     -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=ON
   ninja -C build llama-bench ;;
+kernels)
+  "$0" build "$dir"
+  source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/ggml_kernels.cpp program=$dir/build/bin/ggml-kernels
+  [ "$program" -nt "$source" ] && exit
+  c++ -O2 -std=c++17 -I "$(echo "$dir"/src/llama_cpp_python-*/vendor/llama.cpp/ggml/include)" "$source" -o "$program" \
+    -L "$dir/build/bin" -lggml-cpu -lggml-base -Wl,-rpath,'$ORIGIN' ;;
 model)
   "$dir/build/bin/llama-bench" -m "${3:?file}" -t 2 -p "${4:?tokens}" -n "${5:?tokens}" -r 3 -o json ;;
-*) echo "llama.sh: unknown verb '$verb' (build, model)" >&2; exit 2 ;;
+*) echo "llama.sh: unknown verb '$verb' (build, kernels, model)" >&2; exit 2 ;;
 esac
