@@ -23,6 +23,8 @@
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <map>
+
 namespace elutq::hlq {
 #define GEN_PASS_DEF_QUANTIZEPASS
 #include "elutq/Dialect/HLQ/Transforms/Passes.h.inc"
@@ -146,6 +148,7 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
       return signalPassFailure();
 
     collectSites();
+    speeds.clear();
     size_t done = 0;
     for (auto &[key, site] : sites) {
       ++done;
@@ -159,6 +162,8 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
         return signalPassFailure();
       rewrite(site, *planes);
     }
+    if (progress)
+      printSpeed();
   }
 
 private:
@@ -277,6 +282,10 @@ private:
     for (SpillBuffer *buffer : {&*planes, &*scales, &*zeros})
       releasePages(buffer->getData());
     ++numMatrices;
+    Speed &speed = speeds[siteBits];
+    ++speed.matrices;
+    speed.weights += n * k;
+    speed.seconds += report.cpuSeconds;
     if (progress)
       llvm::errs() << llvm::format("[%zu/%zu] ", done, sites.size()) << key << ": " << n << " x " << k << ", "
                    << siteBits << " bits, relative squared error "
@@ -285,6 +294,13 @@ private:
     return Planes{createResourceAttr(planesType, key + ".planes", std::move(*planes)),
                   createResourceAttr(scalesType, key + ".scales", std::move(*scales)),
                   createResourceAttr(zerosType, key + ".zeros", std::move(*zeros)), group};
+  }
+
+  void printSpeed() const {
+    for (const auto &[width, speed] : speeds)
+      llvm::errs() << width << " bits: " << speed.weights << " weights of " << speed.matrices << " matrices, "
+                   << llvm::format("%.1f million weights/s per core\n",
+                                   static_cast<double>(speed.weights) / std::max(speed.seconds, 1e-9) * 1e-6);
   }
 
   quantize::FitOptions getFitOptions(int64_t siteBits, int64_t group) {
@@ -410,6 +426,12 @@ private:
       eraseUnused(rewriter, operand);
   }
 
+  /// What was fitted at one number of bits, and the processor time that it took.
+  struct Speed {
+    int64_t matrices = 0, weights = 0;
+    double seconds = 0;
+  };
+  std::map<int64_t, Speed> speeds;
   llvm::MapVector<std::pair<Attribute, unsigned>, Site> sites;
   /// Constants that an embedding reads, too, although it is left in float.
   DenseMap<Attribute, bool> isTied;
