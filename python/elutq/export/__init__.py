@@ -25,7 +25,7 @@ from .decoder import DecoderBuilder
 from .gguf_reader import GGUFCheckpoint
 from .graph import ExternalData, GraphBuilder
 from .hf_reader import HFCheckpoint
-from .spec import Config, DecoderSpec
+from .spec import DecoderSpec
 
 __all__ = ["Checkpoint", "DecoderSpec", "export_checkpoint", "export_model", "open_checkpoint"]
 
@@ -54,7 +54,7 @@ def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *,
     """The same for a checkpoint that is open, or is made as it is read."""
     if dtype not in _DTYPES:
         raise ExportError(f"the type {dtype!r} is not supported; supported are {', '.join(_DTYPES)}")
-    spec = checkpoint.family.spec(Config(checkpoint.config, checkpoint.family.defaults))
+    spec = checkpoint.spec()
     if max_layers is not None:
         if max_layers < 1:
             raise ExportError(f"max_layers is {max_layers}, expected at least 1")
