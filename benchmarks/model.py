@@ -14,6 +14,7 @@ import datetime
 import json
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 from typing import Any, Iterator
@@ -107,16 +108,14 @@ class Ours:
         self.meta = json.loads(run(self.path, "--info", "--json"))
         self.name = f"ELUTQ W{bits} g{shape.facts['group']}, tables of {tables} bits"
         self.speed = {"prefill": 0.0, "decode": 0.0}
-        self.weight_bytes = self.bandwidth = 0
+        self.weight_bytes = 0
 
     def measure(self) -> None:
         facts, args = self.shape.facts, self.shape.args
         bench = lambda prefill, decode, repeat: json.loads(run(  # noqa: E731
             self.path, "--bench", f"{prefill},{decode}", "--threads", args.threads, "--repeat", repeat, "--json"))
-        self.bandwidth = max(self.bandwidth, measure_bandwidth(args))
         decode = bench(facts["context"], facts["decode"], facts["repeat"])
         prefill = decode if facts["context"] == facts["prefill"] else bench(facts["prefill"], 0, facts["repeat"])
-        self.bandwidth = max(self.bandwidth, measure_bandwidth(args))
         self.weight_bytes = decode["decode_weight_bytes"]
         for kind, result in (("prefill", prefill), ("decode", decode)):
             self.speed[kind] = max(self.speed[kind], result[f"{kind}_tok_s"])
@@ -178,8 +177,8 @@ def find_peers(shape: Shape) -> list[Llama | GenAI]:
     return peers
 
 
-def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], wide_host: bool) -> dict:
-    """The row of one model's prefill or decode."""
+def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], bandwidth: float, wide_host: bool) -> dict:
+    """The row of one model's prefill or decode. bandwidth: of memory, in GB/s."""
     shape, speed = ours.shape, ours.speed[kind]
     facts, isa = shape.facts, ours.meta["isa"]
     decode = kind == "decode"
@@ -191,7 +190,7 @@ def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], wide_host: bool) ->
     goal = facts["goals"].get(isa, {}).get(kind, {}) if ours.bits == facts["goal_bits"] else {}
     limits, parts, whole = [], [], True
     if "bandwidth" in goal:
-        limits.append(goal["bandwidth"] * ours.bandwidth * 1e9 / tokens)
+        limits.append(goal["bandwidth"] * bandwidth * 1e9 / tokens)
         parts.append(f"{goal['bandwidth']} of bandwidth")
     if "peer" in goal and fair:
         parts.append(f"{goal['peer']}x {facts.get('peer', 'the best peer')}")
@@ -211,8 +210,8 @@ def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], wide_host: bool) ->
     return {"work": f"{facts['title']} {kind}", "name": ours.name, "bits": ours.bits, "group": facts["group"], "tables": ours.tables,
             "threads": shape.args.threads, "isa": isa, "tokens": facts["decode"] if decode else facts["prefill"],
             "context": facts["context"] if decode else 0, "tok_s": round(speed, 2), "prefill_tok_s": round(ours.speed["prefill"], 2),
-            "decode_tok_s": round(ours.speed["decode"], 2), "bytes_per_token": tokens, "bandwidth_gb_s": ours.bandwidth,
-            "of_bandwidth": round(speed * tokens / ours.bandwidth / 1e9, 3) if decode else None, "peer": best.name if best else None,
+            "decode_tok_s": round(ours.speed["decode"], 2), "bytes_per_token": tokens, "bandwidth_gb_s": bandwidth,
+            "of_bandwidth": round(speed * tokens / bandwidth / 1e9, 3) if decode else None, "peer": best.name if best else None,
             "peer_tok_s": round(best.speed[kind], 2) if best else None, "ratio": round(speed / best.speed[kind], 2) if best else None,
             "goal_tok_s": round(limit, 1) if limit else None, "goal": (" or " if choose is min else " and ").join(parts) or None,
             "verdict": verdict}
@@ -248,17 +247,20 @@ def measure(shape: Shape, wide_host: bool) -> Iterator[dict]:
     if shape.config and not args.keep:
         shutil.rmtree(args.work / f"{shape.name}-onnx", ignore_errors=True)
     peers = find_peers(shape)
+    bandwidths = []
     for turn in range(args.rounds):
         for model in [*models, *peers]:
             say(f"{shape.name}, round {turn + 1} of {args.rounds}: {model.name}")
+            bandwidths.append(measure_bandwidth(args))
             model.measure()
+    bandwidth = round(statistics.median(bandwidths), 2)
     if shape.config and not args.keep:
         for peer in peers:
             if isinstance(peer, Llama):
                 peer.file().unlink()
     for kind in ("decode", "prefill"):
         for model in models:
-            yield judge(model, kind, peers, wide_host)
+            yield judge(model, kind, peers, bandwidth, wide_host)
         for peer in peers:
             yield peer_row(peer, kind)
 

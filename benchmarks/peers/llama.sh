@@ -23,7 +23,9 @@ kernels)
   c++ -O2 -std=c++17 -I "$(echo "$dir"/src/llama_cpp_python-*/vendor/llama.cpp/ggml/include)" "$source" -o "$program" \
     -L "$dir/build/bin" -lggml-cpu -lggml-base -Wl,-rpath,'$ORIGIN' ;;
 model)
-  "$dir/build/bin/llama-bench" -m "${3:?file}" -p "${4:?tokens}" -n "${5:?tokens}" -d "${6:?tokens}" -r "${7:?number}" -t "${8:?number}" \
+  # The warm-up is as long as a measurement: what is measured once, in several rounds, goes without.
+  [ "${7:?number}" -gt 1 ] && warmup=() || warmup=(--no-warmup)
+  "$dir/build/bin/llama-bench" "${warmup[@]}" -m "${3:?file}" -p "${4:?tokens}" -n "${5:?tokens}" -d "${6:?tokens}" -r "$7" -t "${8:?number}" \
     -o json ;;
 *) echo "llama.sh: unknown verb '$verb' (build, kernels, model)" >&2; exit 2 ;;
 esac
