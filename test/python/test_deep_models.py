@@ -41,7 +41,7 @@ def test_layers_share_their_code(deep, compiler, tmp_path):
         tasks[layers] = (tmp_path / "ir").read_text().count("llvm.func internal @elutq_entry_")
         compile_model(compiler, folder, tmp_path / "object", "--emit=obj", "-q")
         sizes[layers] = (tmp_path / "object").stat().st_size
-    assert 10 < tasks[8] == tasks[32] < 100, tasks
+    assert 4 < tasks[8] == tasks[32], tasks
     assert sizes[32] < 2 << 20 and (sizes[32] - sizes[8]) / 24 < 12 << 10, sizes
 
 
