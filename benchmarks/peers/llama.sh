@@ -2,7 +2,8 @@
 # llama.cpp, built from the source that the llama-cpp-python package carries, for side-by-side runs.
 #   llama.sh build DIR                 build llama-bench into DIR (about 10 minutes on 2 cores)
 #   llama.sh kernels DIR               build ggml-kernels (ggml_kernels.cpp), and llama-bench before it
-#   llama.sh model DIR FILE.gguf P N   prefill of P and decode of N tokens on 2 threads: one JSON array on stdout
+#   llama.sh model DIR FILE.gguf P N DEPTH REPEATS THREADS
+#                                      prefill of P and decode of N tokens behind DEPTH others: one JSON array on stdout
 set -euo pipefail
 verb=${1:?verb} dir=${2:?dir}
 case $verb in
@@ -22,6 +23,9 @@ kernels)
   c++ -O2 -std=c++17 -I "$(echo "$dir"/src/llama_cpp_python-*/vendor/llama.cpp/ggml/include)" "$source" -o "$program" \
     -L "$dir/build/bin" -lggml-cpu -lggml-base -Wl,-rpath,'$ORIGIN' ;;
 model)
-  "$dir/build/bin/llama-bench" -m "${3:?file}" -t 2 -p "${4:?tokens}" -n "${5:?tokens}" -r 3 -o json ;;
+  # The warm-up is as long as a measurement: what is measured once, in several rounds, goes without.
+  [ "${7:?number}" -gt 1 ] && warmup=() || warmup=(--no-warmup)
+  "$dir/build/bin/llama-bench" "${warmup[@]}" -m "${3:?file}" -p "${4:?tokens}" -n "${5:?tokens}" -d "${6:?tokens}" -r "$7" -t "${8:?number}" \
+    -o json ;;
 *) echo "llama.sh: unknown verb '$verb' (build, kernels, model)" >&2; exit 2 ;;
 esac

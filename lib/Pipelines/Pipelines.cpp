@@ -29,6 +29,7 @@ void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOpti
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
   functions.addPass(createScheduleTasksPass());
+  functions.addPass(createSplitEmptyPass());
 
   manager.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions bufferize;

@@ -12,6 +12,7 @@
 #include "elutq/Quantize/Float16.h"
 
 #include <cstring>
+#include <ctime>
 #include <mutex>
 
 using namespace elutq::quantize;
@@ -126,6 +127,13 @@ private:
 };
 } // namespace
 
+/// Processor time of the calling thread.
+static double getThreadSeconds() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes,
                                   uint16_t *scales, uint16_t *zeros) {
   FitReport total;
@@ -144,7 +152,9 @@ FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &o
   std::mutex mutex;
   int64_t done = 0;
   forEachBlock(blocks, options.threads, [&](int64_t block) {
+    double start = getThreadSeconds();
     reports[block] = fit.runBlock(block);
+    reports[block].cpuSeconds = getThreadSeconds() - start;
     if (!options.progress)
       return;
     std::lock_guard<std::mutex> lock(mutex);
@@ -161,6 +171,7 @@ FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &o
     total.uniformError += report.uniformError;
     total.squaredNorm += report.squaredNorm;
     total.clampedGroups += report.clampedGroups;
+    total.cpuSeconds += report.cpuSeconds;
   }
   return total;
 }

@@ -52,11 +52,16 @@ Expected<std::shared_ptr<const MappedFile>> MappedFile::open(StringRef path) {
       new MappedFile(ArrayRef(static_cast<const char *>(address), size), std::move(identity)));
 }
 
-MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {}
+MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {
+  if (!bytes.empty())
+    addFileMapping(bytes);
+}
 
 MappedFile::~MappedFile() {
-  if (!bytes.empty())
-    munmap(const_cast<char *>(bytes.data()), bytes.size());
+  if (bytes.empty())
+    return;
+  removeFileMapping(bytes);
+  munmap(const_cast<char *>(bytes.data()), bytes.size());
 }
 
 } // namespace elutq

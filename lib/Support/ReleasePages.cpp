@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Support/ReleasePages.h"
-#include "llvm/ADT/StringRef.h"
 #include "llvm/Support/MathExtras.h"
-#include "llvm/Support/MemoryBuffer.h"
 
+#include <map>
+#include <mutex>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,32 +17,41 @@ using namespace llvm;
 
 namespace elutq {
 
-/// Finding the mapping of fewer bytes costs more than they are worth.
+/// Below this, the advice costs more than the memory is worth.
 static constexpr size_t smallestRelease = 1 << 16;
+
+namespace {
+/// The mappings of files that are in use: where each ends, by where it begins.
+struct Mappings {
+  std::mutex mutex;
+  std::map<uintptr_t, uintptr_t> ends;
+};
+} // namespace
+
+static Mappings &getMappings() {
+  static Mappings mappings;
+  return mappings;
+}
+
+void addFileMapping(ArrayRef<char> bytes) {
+  auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  mappings.ends[begin] = begin + bytes.size();
+}
+
+void removeFileMapping(ArrayRef<char> bytes) {
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  mappings.ends.erase(reinterpret_cast<uintptr_t>(bytes.data()));
+}
 
 /// Whether `[begin, end)` lies in one mapping of a file. Pages of the heap would be lost by the advice below.
 static bool isFileMapped(uintptr_t begin, uintptr_t end) {
-  auto maps = MemoryBuffer::getFileAsStream("/proc/self/maps");
-  if (!maps)
-    return false;
-  StringRef rest = (*maps)->getBuffer();
-  while (!rest.empty()) {
-    StringRef line, range, permissions, offset, device, inode;
-    std::tie(line, rest) = rest.split('\n');
-    std::tie(range, line) = line.split(' ');
-    uintptr_t first = 0, last = 0;
-    if (range.split('-').first.getAsInteger(16, first) || range.split('-').second.getAsInteger(16, last) ||
-        begin < first || end > last)
-      continue;
-    std::tie(permissions, line) = line.split(' ');
-    std::tie(offset, line) = line.split(' ');
-    std::tie(device, line) = line.split(' ');
-    std::tie(inode, line) = line.split(' ');
-    // A private mapping that can be written may differ from its file.
-    bool sameAsFile = permissions.ends_with("s") || !permissions.contains('w');
-    return inode != "0" && sameAsFile;
-  }
-  return false;
+  Mappings &mappings = getMappings();
+  std::lock_guard<std::mutex> lock(mappings.mutex);
+  auto next = mappings.ends.upper_bound(begin);
+  return next != mappings.ends.begin() && end <= std::prev(next)->second;
 }
 
 void releasePages(ArrayRef<char> bytes) {

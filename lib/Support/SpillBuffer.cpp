@@ -49,9 +49,13 @@ llvm::Expected<SpillBuffer> SpillBuffer::create(size_t size) {
   if (error)
     return llvm::createStringError(std::errc::not_enough_memory, "cannot map a temporary file of %zu bytes: %s", size,
                                    llvm::sys::StrError(error).c_str());
-  auto unmap = [](void *pages, size_t bytes, size_t) { ::munmap(pages, bytes); };
-  return SpillBuffer(
-      AsmResourceBlob(ArrayRef<char>(static_cast<char *>(data), size), alignment, unmap, /*dataIsMutable=*/true));
+  auto unmap = [](void *pages, size_t bytes, size_t) {
+    removeFileMapping(ArrayRef<char>(static_cast<char *>(pages), bytes));
+    ::munmap(pages, bytes);
+  };
+  ArrayRef<char> bytes(static_cast<char *>(data), size);
+  addFileMapping(bytes);
+  return SpillBuffer(AsmResourceBlob(bytes, alignment, unmap, /*dataIsMutable=*/true));
 }
 
 } // namespace elutq

@@ -45,7 +45,7 @@ class Model:
     """A model compiled with `--emit=lib`.
 
     path: libNAME.so, NAME.weights beside it, or the folder of both. threads: per session, 0 for one per core.
-    verify: read and check all weights when opening.
+    verify: compare the checksum of the weights when the first token is read.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0, verify: bool = True):

@@ -52,8 +52,7 @@ int Program::openModel() {
   elutq_open_options open;
   elutq_open_options_init(&open);
   open.threads = options.threads;
-  // --info is asked about files of any size; it does not need the weights.
-  open.verify = options.verify && options.action != Options::Action::Info;
+  open.verify = options.verify;
   elutq_model *opened = nullptr;
   if (elutq_open(options.weights.empty() ? nullptr : options.weights.c_str(), &open, &opened) != ELUTQ_OK)
     return fail();

@@ -161,10 +161,7 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
                                           " bytes of weights, but its meta data says " +
                                           std::to_string(model->weightsBytes) + "; compile the model again");
   model->weights = reinterpret_cast<const uint8_t *>(weights.data());
-  model->container.adviseWillNeed(container::kWeightsSection);
-  if (verify)
-    if (Status status = model->container.verifySection(container::kWeightsSection); !status.ok())
-      return status;
+  model->verify = verify;
 
   std::string_view tokenizer = model->container.getSection(container::kTokenizerSection);
   if (tokenizer.data()) {
@@ -177,4 +174,13 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
   model->json = toJson(model->meta);
   result = std::move(model);
   return Status();
+}
+
+Status Model::verifyWeights() const {
+  std::call_once(verified, [&] {
+    container.adviseWillNeed(container::kWeightsSection);
+    if (verify)
+      verification = container.verifySection(container::kWeightsSection);
+  });
+  return verification;
 }

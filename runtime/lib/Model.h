@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,12 @@ namespace elutq::runtime {
 /// Everything that does not change while a model is used; shared by its sessions and streams.
 struct Model {
   /// Opens the data for the linked code; an empty path means the data that belongs to this program or library.
+  /// Reads none of the weights, so that the time does not depend on their size.
   static Status open(const std::string &path, int threads, bool verify, std::shared_ptr<const Model> &model);
+
+  /// Compares the checksum of the weights at the first call, unless the model was opened without `verify`. Comes before the
+  /// first compiled instruction runs; threads that call it at the same time wait.
+  Status verifyWeights() const;
 
   ContainerReader container;
   std::map<std::string, std::string> meta;
@@ -41,6 +47,11 @@ struct Model {
   uint64_t vocabSize = 0, maxContext = 0, chunk = 0, layers = 0;
   uint64_t arenaBytes = 0, weightsBytes = 0, cacheBytes = 0, decodeWeightBytes = 0;
   int threads = 1;
+
+private:
+  bool verify = true;
+  mutable std::once_flag verified;
+  mutable Status verification;
 };
 
 } // namespace elutq::runtime

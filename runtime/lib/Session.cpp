@@ -80,6 +80,8 @@ Status Session::prefill(const int64_t *tokens, size_t count) {
   if (Status status = check(tokens, count); !status.ok())
     return status;
   if (!pool) {
+    if (Status status = model->verifyWeights(); !status.ok())
+      return status;
     pool = std::make_unique<ThreadPool>(threads);
     threads = pool->getThreads();
   }

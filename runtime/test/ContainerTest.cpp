@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 using namespace elutq;
 using namespace elutq::test;
@@ -22,13 +24,10 @@ struct Opened {
 };
 } // namespace
 
-static Opened open(const std::string &bytes, bool verify = true) {
+static Opened open(const std::string &bytes) {
   TemporaryFile file(bytes);
-  elutq_open_options options;
-  elutq_open_options_init(&options);
-  options.verify = verify;
   elutq_model *model = nullptr;
-  elutq_status status = elutq_open(file.path.c_str(), &options, &model);
+  elutq_status status = elutq_open(file.path.c_str(), nullptr, &model);
   std::string error = status == ELUTQ_OK ? "" : elutq_last_error();
   EXPECT_EQ(model != nullptr, status == ELUTQ_OK);
   elutq_close(model);
@@ -113,10 +112,53 @@ TEST(Container, sections) {
   expectFormatError(change(2, [](auto &s) { std::copy_n("meta\0\0\0\0\0\0", 10, s.name); }), "two sections 'meta'");
   expectFormatError(change(0, [](auto &s) { s.xxh3 ^= 1; }), "checksum of section 'meta'");
   expectFormatError(change(1, [](auto &s) { s.xxh3 ^= 1; }), "checksum of section 'tokenizer'");
-  expectFormatError(change(2, [](auto &s) { s.xxh3 ^= 1; }), "checksum of section 'weights'");
-  EXPECT_EQ(open(change(2, [](auto &s) { s.xxh3 ^= 1; }), /*verify=*/false).status, ELUTQ_OK);
+  EXPECT_EQ(open(change(2, [](auto &s) { s.xxh3 ^= 1; })).status, ELUTQ_OK);
   expectFormatError(change(2, [](auto &s) { s.name[0] = 'W'; }), "0 bytes of weights");
   expectFormatError(change(0, [](auto &s) { s.name[0] = 'M'; }), "no meta data");
+}
+
+/// Bytes of mapped files that this process has in memory.
+static uint64_t getMappedBytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t size = 0, resident = 0, shared = 0;
+  file >> size >> resident >> shared;
+  return shared * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// The weights are checked, and read, before the first token and not when the file is opened.
+TEST(Container, weightsAreReadLast) {
+  constexpr uint64_t kBytes = 48 << 20;
+  ContainerParts parts;
+  std::string &weights = parts.sections[1].second;
+  for (uint64_t i = weights.size(); i < kBytes; i = weights.size())
+    weights += weights;
+  weights.resize(kBytes);
+  parts.meta["weights_bytes"] = std::to_string(kBytes);
+  for (bool damaged : {false, true}) {
+    if (damaged)
+      parts.changeSection = [](auto &section, int i) { section.xxh3 ^= i == 2; };
+    TemporaryFile file(parts.write());
+    for (bool verify : {true, false}) {
+      elutq_open_options options;
+      elutq_open_options_init(&options);
+      options.verify = verify;
+      uint64_t before = getMappedBytes();
+      elutq_model *model = nullptr;
+      ASSERT_EQ(elutq_open(file.path.c_str(), &options, &model), ELUTQ_OK) << elutq_last_error();
+      elutq_session *session = nullptr;
+      ASSERT_EQ(elutq_session_create(model, nullptr, &session), ELUTQ_OK) << elutq_last_error();
+      EXPECT_LT(getMappedBytes(), before + kBytes / 8);
+      // A damaged file stays damaged.
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_EQ(elutq_decode(session, 5), damaged && verify ? ELUTQ_ERROR_FORMAT : ELUTQ_OK);
+        if (damaged && verify)
+          EXPECT_NE(std::string(elutq_last_error()).find("checksum of section 'weights' is wrong"), std::string::npos);
+      }
+      EXPECT_EQ(getMappedBytes() > before + kBytes / 2, verify);
+      elutq_session_destroy(session);
+      elutq_close(model);
+    }
+  }
 }
 
 TEST(Container, buildId) {

@@ -152,8 +152,10 @@ def test_damaged_weights(libraries, tmp_path):
     offset, size = Container(weights).sections["weights"]
     weights[offset + size // 3] ^= 1
     (tmp_path / "one.weights").write_bytes(weights)
-    with pytest.raises(elutq.RuntimeFailure, match="checksum of section 'weights' is wrong"):
-        elutq.Model(tmp_path / "libone.so")
+    model = elutq.Model(tmp_path / "libone.so")
+    for _ in range(2):
+        with pytest.raises(elutq.RuntimeFailure, match="checksum of section 'weights' is wrong"):
+            model.session().prefill([1, 2, 3])
     (tmp_path / "one.weights").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(elutq.RuntimeFailure, match="does not end with a compiled model"):
         elutq.Model(tmp_path / "libone.so")

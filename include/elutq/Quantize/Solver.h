@@ -57,6 +57,8 @@ struct FitReport {
   double squaredNorm = 0;
   /// Groups with a parameter beyond the range of f16, which was cut to it.
   int64_t clampedGroups = 0;
+  /// Processor time of all threads together: the weights by it are the speed of one core, whatever else the machine does.
+  double cpuSeconds = 0;
   /// Empty, or why there is no result: bad options, or a weight that is not a finite number.
   std::string error;
 };

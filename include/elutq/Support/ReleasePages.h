@@ -12,6 +12,11 @@
 
 namespace elutq {
 
+/// Says that a file backs `bytes` and holds what they hold (a shared mapping, or a private one that is never written), until
+/// `removeFileMapping`. For whoever maps a file: the system's own list of mappings takes long to read where there are many.
+void addFileMapping(llvm::ArrayRef<char> bytes);
+void removeFileMapping(llvm::ArrayRef<char> bytes);
+
 /// Gives the memory of `bytes` back to the system if a mapped file backs them, which is read again when it is needed.
 /// Does nothing to other memory.
 void releasePages(llvm::ArrayRef<char> bytes);

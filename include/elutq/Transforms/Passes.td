@@ -99,6 +99,30 @@ def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionO
   let statistics = [Statistic<"numNeighbours", "num-neighbours", "Number of scf.forall ops right behind another">];
 }
 
+def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInterface"> {
+  let summary = "Give every use of an empty tensor one of its own";
+  let description = [{
+    `cse` makes one `tensor.empty` of all of a shape, and with it one set of tensors that may share a buffer. Bufferization
+    compares every write in such a set with every read: its time would grow with the square of the number of layers. The content
+    of an empty tensor is undefined, so that any number of them are as good as one.
+
+    Ensures: every `tensor.empty` has one use at most. Next: bufferization.
+
+    ```mlir
+    %e = tensor.empty() : tensor<64xf32>
+    %0 = linalg.exp ins(%x : tensor<64xf32>) outs(%e : tensor<64xf32>) -> tensor<64xf32>
+    %1 = linalg.exp ins(%0 : tensor<64xf32>) outs(%e : tensor<64xf32>) -> tensor<64xf32>
+    // becomes
+    %e = tensor.empty() : tensor<64xf32>
+    %f = tensor.empty() : tensor<64xf32>
+    %0 = linalg.exp ins(%x : tensor<64xf32>) outs(%e : tensor<64xf32>) -> tensor<64xf32>
+    %1 = linalg.exp ins(%0 : tensor<64xf32>) outs(%f : tensor<64xf32>) -> tensor<64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numCopies", "num-copies", "Number of tensor.empty ops added">];
+}
+
 //===----------------------------------------------------------------------===//
 // Memory and tasks
 //===----------------------------------------------------------------------===//

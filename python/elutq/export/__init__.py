@@ -25,9 +25,9 @@ from .decoder import DecoderBuilder
 from .gguf_reader import GGUFCheckpoint
 from .graph import ExternalData, GraphBuilder
 from .hf_reader import HFCheckpoint
-from .spec import Config, DecoderSpec
+from .spec import DecoderSpec
 
-__all__ = ["DecoderSpec", "export_model", "open_checkpoint"]
+__all__ = ["Checkpoint", "DecoderSpec", "export_checkpoint", "export_model", "open_checkpoint"]
 
 _DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16)}
 
@@ -46,10 +46,15 @@ def export_model(source: str | os.PathLike[str], output: str | os.PathLike[str],
     progress: wraps the iteration over layers. The files appear when all of them are complete; on an error, a
     subclass of ElutqError or OSError, the directory is left as it was.
     """
+    return export_checkpoint(open_checkpoint(source), output, dtype=dtype, max_layers=max_layers, progress=progress)
+
+
+def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *, dtype: str = "f32",
+                      max_layers: int | None = None, progress: Callable[[Any], Iterator[int]] = iter) -> DecoderSpec:
+    """The same for a checkpoint that is open, or is made as it is read."""
     if dtype not in _DTYPES:
         raise ExportError(f"the type {dtype!r} is not supported; supported are {', '.join(_DTYPES)}")
-    checkpoint = open_checkpoint(source)
-    spec = checkpoint.family.spec(Config(checkpoint.config, checkpoint.family.defaults))
+    spec = checkpoint.spec()
     if max_layers is not None:
         if max_layers < 1:
             raise ExportError(f"max_layers is {max_layers}, expected at least 1")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ExportError
 from .families import Family
+from .spec import Config, DecoderSpec
 
 # Rows of a matrix are read in pieces of about this many f32 bytes, so that memory does not grow with the vocabulary.
 PIECE_BYTES = 32 << 20
@@ -36,6 +37,10 @@ class Checkpoint(abc.ABC):
     @abc.abstractmethod
     def write_side_files(self, directory: Path) -> list[str]:
         """Writes tokenizer and configuration files into `directory`; returns their names."""
+
+    def spec(self) -> DecoderSpec:
+        """The facts of the configuration."""
+        return self.family.spec(Config(self.config, self.family.defaults))
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises ExportError unless there is a tensor `name` of this shape."""

@@ -67,7 +67,7 @@ ELUTQ_API const char *elutq_last_error(void);
 typedef struct elutq_open_options {
   uint32_t struct_size;
   int32_t threads; /**< Threads per session; 0: one per physical core this process may use. */
-  int32_t verify;  /**< Not 0 (default): also check the weights' checksum, which reads all of them once. */
+  int32_t verify;  /**< Not 0 (default): compare the weights' checksum, too, before the first token is read. */
 } elutq_open_options;
 
 ELUTQ_API void elutq_open_options_init(elutq_open_options *options);
@@ -76,7 +76,8 @@ ELUTQ_API void elutq_open_options_init(elutq_open_options *options);
  *  path: zero-terminated name of a .weights file (or of an executable with appended weights); NULL: the data appended
  *  to the running executable or, when this code is in libNAME.so, NAME.weights beside it.
  *  options: NULL for the defaults. *model: to be freed by elutq_close.
- *  Checks everything in the file, the build id and the CPU before any compiled code can run.
+ *  Checks everything in the file but the weights, the build id and the CPU before any compiled code can run. The weights are
+ *  mapped and not read: their checksum is compared by the first call that reads a token, whose error is then FORMAT.
  *  Errors: ARGUMENT, IO, FORMAT, CPU, MEMORY. */
 ELUTQ_API elutq_status elutq_open(const char *path, const elutq_open_options *options, elutq_model **model);
 
@@ -160,7 +161,7 @@ ELUTQ_API elutq_status elutq_session_create(elutq_model *model, const elutq_sess
 ELUTQ_API void elutq_session_destroy(elutq_session *session);
 
 /** Reads `count` >= 1 tokens, any number that fits; the logits are then those after the last one.
- *  Nothing changes on errors: ARGUMENT (also for an id outside the vocabulary), CONTEXT. */
+ *  Nothing changes on errors: ARGUMENT (also for an id outside the vocabulary), CONTEXT, FORMAT (the weights are damaged). */
 ELUTQ_API elutq_status elutq_prefill(elutq_session *session, const int64_t *tokens, size_t count);
 
 /** Reads one token. Errors: as elutq_prefill. */

@@ -4,6 +4,8 @@
 
 // PROGRESS:      [1/2] {{.*}}: 3 x 40, 4 bits, relative squared error 0.00e+00
 // PROGRESS-NEXT: [2/2] /layers.0/q_proj/MatMul: 3 x 64, 1 bits, relative squared error
+// PROGRESS-NEXT: 1 bits: 192 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
+// PROGRESS-NEXT: 4 bits: 120 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
 
 // What `exclude` matches by node or weight name stays in float.
 // EXCLUDE-LABEL: func.func @model(

@@ -23,6 +23,8 @@
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <map>
+
 namespace elutq::hlq {
 #define GEN_PASS_DEF_QUANTIZEPASS
 #include "elutq/Dialect/HLQ/Transforms/Passes.h.inc"
@@ -57,11 +59,27 @@ struct Site {
 
 } // namespace
 
+/// What `op` converts to a wider float type, element by element; null if it does anything else.
+static Value getWidened(Operation *op) {
+  if (auto extend = dyn_cast<arith::ExtFOp>(op))
+    return extend.getIn();
+  auto generic = dyn_cast<linalg::GenericOp>(op);
+  if (!generic || generic.getNumDpsInputs() != 1 || generic.getNumResults() != 1 ||
+      generic.getNumParallelLoops() != generic.getNumLoops() ||
+      !llvm::all_of(generic.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }))
+    return {};
+  Block *body = generic.getBody();
+  auto extend = dyn_cast<arith::ExtFOp>(body->front());
+  if (!extend || extend.getIn() != body->getArgument(0) || body->getTerminator()->getOperand(0) != extend.getOut())
+    return {};
+  return generic.getDpsInputs()[0];
+}
+
 /// The constant matrix behind `value`, through widening and transposition.
 static std::optional<Matrix> matchMatrix(Value value, bool transposed) {
   while (Operation *op = value.getDefiningOp()) {
-    if (auto extend = dyn_cast<arith::ExtFOp>(op)) {
-      value = extend.getIn();
+    if (Value narrow = getWidened(op)) {
+      value = narrow;
     } else if (auto transpose = dyn_cast<linalg::TransposeOp>(op); transpose && transpose.getPermutation().size() == 2) {
       transposed ^= transpose.getPermutation()[0] == 1;
       value = transpose.getInput();
@@ -130,6 +148,7 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
       return signalPassFailure();
 
     collectSites();
+    speeds.clear();
     size_t done = 0;
     for (auto &[key, site] : sites) {
       ++done;
@@ -143,6 +162,8 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
         return signalPassFailure();
       rewrite(site, *planes);
     }
+    if (progress)
+      printSpeed();
   }
 
 private:
@@ -261,6 +282,10 @@ private:
     for (SpillBuffer *buffer : {&*planes, &*scales, &*zeros})
       releasePages(buffer->getData());
     ++numMatrices;
+    Speed &speed = speeds[siteBits];
+    ++speed.matrices;
+    speed.weights += n * k;
+    speed.seconds += report.cpuSeconds;
     if (progress)
       llvm::errs() << llvm::format("[%zu/%zu] ", done, sites.size()) << key << ": " << n << " x " << k << ", "
                    << siteBits << " bits, relative squared error "
@@ -269,6 +294,13 @@ private:
     return Planes{createResourceAttr(planesType, key + ".planes", std::move(*planes)),
                   createResourceAttr(scalesType, key + ".scales", std::move(*scales)),
                   createResourceAttr(zerosType, key + ".zeros", std::move(*zeros)), group};
+  }
+
+  void printSpeed() const {
+    for (const auto &[width, speed] : speeds)
+      llvm::errs() << width << " bits: " << speed.weights << " weights of " << speed.matrices << " matrices, "
+                   << llvm::format("%.1f million weights/s per core\n",
+                                   static_cast<double>(speed.weights) / std::max(speed.seconds, 1e-9) * 1e-6);
   }
 
   quantize::FitOptions getFitOptions(int64_t siteBits, int64_t group) {
@@ -350,10 +382,37 @@ private:
     Value result = hlq::GatherOp::create(rewriter, loc, f32Type, op.getIndices(), w[0], w[1], w[2], init,
                                          planes.groupSize, /*zero_point=*/IntegerAttr())
                        .getResult(0);
-    if (type != f32Type)
-      result = arith::TruncFOp::create(rewriter, loc, type, result);
-    rewriter.replaceOp(op, result);
+    if (type != f32Type) {
+      replaceWidened(rewriter, op, result);
+      if (!op->use_empty())
+        result = narrow(rewriter, op, result);
+    }
+    if (op->use_empty())
+      rewriter.eraseOp(op);
+    else
+      rewriter.replaceOp(op, result);
     eraseUnused(rewriter, table);
+  }
+
+  /// Puts `rows`, which are f32, in place of what widens the rows of `op` to f32: rounding them before is of no use.
+  static void replaceWidened(RewriterBase &rewriter, lm::GatherOp op, Value rows) {
+    for (Operation *user : llvm::make_early_inc_range(op->getResult(0).getUsers()))
+      if (getWidened(user) && user->getResult(0).getType() == rows.getType())
+        rewriter.replaceOp(user, rows);
+  }
+
+  /// `rows`, which are f32, rounded to the type of the gather `op`.
+  static Value narrow(RewriterBase &rewriter, lm::GatherOp op, Value rows) {
+    auto type = cast<RankedTensorType>(op.getResultTypes()[0]);
+    SmallVector<AffineMap> maps(2, rewriter.getMultiDimIdentityMap(type.getRank()));
+    SmallVector<utils::IteratorType> loops(type.getRank(), utils::IteratorType::parallel);
+    return linalg::GenericOp::create(rewriter, op.getLoc(), type, rows, op.getInit(), maps, loops,
+                                     [](OpBuilder &b, Location loc, ValueRange values) {
+                                       Type element = values[1].getType();
+                                       Value rounded = arith::TruncFOp::create(b, loc, element, values[0]);
+                                       linalg::YieldOp::create(b, loc, rounded);
+                                     })
+        .getResult(0);
   }
 
   /// Erases the op behind `value`, and what it alone reads, once nothing reads it.
@@ -367,6 +426,12 @@ private:
       eraseUnused(rewriter, operand);
   }
 
+  /// What was fitted at one number of bits, and the processor time that it took.
+  struct Speed {
+    int64_t matrices = 0, weights = 0;
+    double seconds = 0;
+  };
+  std::map<int64_t, Speed> speeds;
   llvm::MapVector<std::pair<Attribute, unsigned>, Site> sites;
   /// Constants that an embedding reads, too, although it is left in float.
   DenseMap<Attribute, bool> isTied;
