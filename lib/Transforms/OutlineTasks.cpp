@@ -7,9 +7,11 @@
 
 #include "Buffers.h"
 #include "elutq/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 namespace elutq {
 #define GEN_PASS_DEF_OUTLINETASKSPASS
@@ -338,6 +340,41 @@ std::optional<int64_t> countIterations(const Group &group) {
   return sum;
 }
 
+/// The node that a location names, empty for none.
+StringRef nodeName(Location loc) {
+  StringRef name;
+  loc->walk([&](Location part) {
+    if (auto named = dyn_cast<NameLoc>(part)) {
+      name = named.getName().getValue();
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return name;
+}
+
+/// What a group computes, for people: its ops and the nodes that they come from.
+std::string describe(const Group &group) {
+  llvm::SmallSetVector<StringRef, 4> ops, nodes;
+  for (Operation *root : group.ops)
+    root->walk([&](Operation *op) {
+      Dialect *dialect = op->getDialect();
+      if (!dialect || !llvm::is_contained({"hlq", "lm", "linalg"}, dialect->getNamespace()) ||
+          op->getParentOfType<linalg::LinalgOp>())
+        return;
+      if (dialect->getNamespace() != "linalg")
+        ops.insert(op->getName().stripDialect());
+      if (StringRef name = nodeName(op->getLoc()); !name.empty())
+        nodes.insert(name);
+    });
+  std::string text = llvm::join(ops, " ");
+  if (ops.empty())
+    text = "elementwise";
+  for (StringRef node : nodes)
+    text += (" " + node).str();
+  return text;
+}
+
 struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
   using OutlineTasksPassBase::OutlineTasksPassBase;
 
@@ -402,12 +439,6 @@ void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, Op
   for (unsigned i : {Arena, Weights, Cache})
     operands.push_back(entry.getArgument(i));
   operands.push_back(args);
-  if (iterations == 1) {
-    SmallVector<Value> range{arith::ConstantIndexOp::create(b, loc, 0), n};
-    llvm::append_range(range, operands);
-    func::CallOp::create(b, loc, task, range);
-    return;
-  }
   SmallVector<Value> call{func::ConstantOp::create(b, loc, task.getFunctionType(), name), n};
   llvm::append_range(call, operands);
   if (!parallelFor) {
@@ -441,6 +472,7 @@ void OutlineTasks::runOnOperation() {
   }
   OpBuilder b(&getContext());
   argsType = MemRefType::get({static_cast<int64_t>(most)}, b.getI64Type());
+  SmallVector<NamedAttribute> tasks;
   for (auto &[entry, groups] : entries) {
     Block &body = entry.getBody().front();
     SmallVector<Operation *> old;
@@ -448,9 +480,14 @@ void OutlineTasks::runOnOperation() {
       old.push_back(&op);
     b.setInsertionPoint(body.getTerminator());
     emitHeader(entry, b);
-    for (auto [number, group] : llvm::enumerate(groups))
+    SmallVector<Attribute> names;
+    for (auto [number, group] : llvm::enumerate(groups)) {
+      names.push_back(b.getStringAttr(describe(group)));
       emitCall(entry, group, number, b);
+    }
+    tasks.emplace_back(b.getStringAttr(entry.getName()), b.getArrayAttr(names));
     for (Operation *op : llvm::reverse(old))
       op->erase();
   }
+  getOperation()->setAttr("elutq.tasks", b.getDictionaryAttr(tasks));
 }

@@ -10,6 +10,7 @@
 
 #include "ContainerReader.h"
 #include "Tokenizer.h"
+#include "Trace.h"
 
 #include <map>
 #include <memory>
@@ -37,6 +38,7 @@ struct Model {
   std::string json;
   std::unique_ptr<const Tokenizer> tokenizer; // null when the model has none
   std::vector<int64_t> stopTokens;
+  TaskNames taskNames; // for traces
   const uint8_t *weights = nullptr;
   uint64_t vocabSize = 0, maxContext = 0, chunk = 0, layers = 0;
   uint64_t arenaBytes = 0, weightsBytes = 0, cacheBytes = 0, decodeWeightBytes = 0;

@@ -8,7 +8,6 @@
 #include "ThreadPool.h"
 
 #include <cerrno>
-#include <chrono>
 #include <functional>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -29,10 +28,6 @@ static void pauseBriefly() {
 #elif defined(__aarch64__)
   __asm__ volatile("isb" ::: "memory");
 #endif
-}
-
-static int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 static_assert(sizeof(std::atomic<uint32_t>) == 4, "the kernel waits on the atomic's four bytes");
@@ -56,7 +51,7 @@ static bool spinUntil(Condition done) {
         return true;
       pauseBriefly();
     }
-    int64_t time = now();
+    int64_t time = Trace::now();
     if (end == 0)
       end = time + ThreadPool::kSpinNanoseconds;
     else if (time > end)
@@ -89,8 +84,11 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::runPiece(const Job &job, int thread) {
-  job.task(getBegin(job.count, thread, job.pieces), getBegin(job.count, thread + 1, job.pieces), job.arena, job.weights,
-           job.cache, job.args);
+  int64_t begin = getBegin(job.count, thread, job.pieces), end = getBegin(job.count, thread + 1, job.pieces);
+  int64_t start = job.trace ? Trace::now() : 0;
+  job.task(begin, end, job.arena, job.weights, job.cache, job.args);
+  if (job.trace)
+    job.trace->addTask(thread, job.call, end - begin, start, Trace::now());
 }
 
 void ThreadPool::run(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights, uint8_t *cache,
@@ -99,12 +97,12 @@ void ThreadPool::run(elutq_task task, int64_t count, uint8_t *arena, const uint8
     return;
   int64_t threads = getThreads();
   int pieces = static_cast<int>(count < threads ? count : threads);
+  // Workers read the job only between their ticket and their decrement of `pending`, so nobody reads it now.
+  job = {task, count, arena, weights, cache, args, pieces, trace, trace ? trace->nextCall() : 0};
   if (pieces == 1) {
-    task(0, count, arena, weights, cache, args);
+    runPiece(job, 0);
     return;
   }
-  // Workers read the job only between their ticket and their decrement of `pending`, so nobody reads it now.
-  job = {task, count, arena, weights, cache, args, pieces};
   int helpers = pieces - 1;
   pending.store(static_cast<uint32_t>(helpers), std::memory_order_relaxed);
   for (int i = 0; i < helpers; ++i) {

@@ -8,6 +8,7 @@
 #ifndef ELUTQ_RUNTIME_LIB_THREADPOOL_H
 #define ELUTQ_RUNTIME_LIB_THREADPOOL_H
 
+#include "Trace.h"
 #include "elutq/runtime.h"
 
 #include <atomic>
@@ -37,6 +38,9 @@ public:
   /// Threads with the calling one. Fewer than asked for when the system refuses to start more.
   int getThreads() const { return static_cast<int>(workers.size()) + 1; }
 
+  /// Records all tasks from now on in `trace`; null: none.
+  void setTrace(Trace *newTrace) { trace = newTrace; }
+
   /// Runs task over [0, count); returns when all pieces are done. Only one thread may call it at a time, and a task
   /// must not call it.
   void run(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights, uint8_t *cache, const int64_t *args);
@@ -64,6 +68,8 @@ private:
     uint8_t *cache;
     const int64_t *args;
     int pieces;
+    Trace *trace;
+    int32_t call; ///< Its number in the trace
   };
 
   void work(int index, Mailbox &mailbox);
@@ -72,6 +78,7 @@ private:
   static void runPiece(const Job &job, int thread);
 
   std::vector<std::unique_ptr<Mailbox>> workers;
+  Trace *trace = nullptr;
   alignas(128) Job job = {};
   std::atomic<bool> stopping{false};
   alignas(128) std::atomic<uint32_t> pending{0}; ///< Workers that have not finished the job

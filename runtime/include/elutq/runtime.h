@@ -179,6 +179,13 @@ ELUTQ_API int32_t elutq_session_threads(const elutq_session *session);
 /** Forgets all tokens; memory is kept. */
 ELUTQ_API void elutq_reset(elutq_session *session);
 
+/** Records what each thread of the session does from here on, and forgets what was recorded before. Errors: ARGUMENT, MEMORY. */
+ELUTQ_API elutq_status elutq_trace_start(elutq_session *session);
+
+/** Ends the recording and writes it to the file `path`, zero-terminated, as Chrome trace events (JSON), for Perfetto or
+ *  chrome://tracing. Errors: ARGUMENT, IO, STATE (nothing was recorded), MEMORY. */
+ELUTQ_API elutq_status elutq_trace_write(elutq_session *session, const char *path);
+
 /** Bytes elutq_state_save needs. */
 ELUTQ_API uint64_t elutq_state_bytes(const elutq_session *session);
 
