@@ -120,6 +120,36 @@ SmallVector<Group> formGroups(func::FuncOp entry) {
   return groups;
 }
 
+/// Whether `op` may write to the cache.
+bool writesCache(Operation *op) {
+  return op
+      ->walk([](Operation *nested) {
+        auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
+        if (!interface)
+          return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
+        SmallVector<MemoryEffects::EffectInstance> effects;
+        interface.getEffects(effects);
+        for (const MemoryEffects::EffectInstance &effect : effects) {
+          if (!isa<MemoryEffects::Write>(effect.getEffect()))
+            continue;
+          Value root = effect.getValue() ? rootBuffer(effect.getValue()) : Value();
+          auto argument = dyn_cast_or_null<BlockArgument>(root);
+          if (!root || (argument && argument.getArgNumber() == Cache))
+            return WalkResult::interrupt();
+        }
+        return WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// The first of the groups at the end whose only lasting effect is the result.
+size_t findResultTail(ArrayRef<Group> groups) {
+  size_t tail = groups.size();
+  while (tail > 0 && llvm::none_of(groups[tail - 1].ops, writesCache))
+    --tail;
+  return tail;
+}
+
 /// Adds the buffers that `value` is computed from. Fails where it comes from memory.
 LogicalResult collectBuffers(Value value, Group &group, llvm::SetVector<Value> &visited) {
   if (!visited.insert(value))
@@ -380,6 +410,7 @@ struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
 
   void runOnOperation() override;
   void emitHeader(func::FuncOp entry, OpBuilder &b);
+  scf::IfOp emitIfResult(func::FuncOp entry, OpBuilder &b);
   void emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b);
 
   MemRefType argsType;
@@ -404,6 +435,15 @@ void OutlineTasks::emitHeader(func::FuncOp entry, OpBuilder &b) {
   store(entry.getArgument(Position), PositionWord);
   store(address(Tokens), TokensWord);
   store(address(Result), ResultWord);
+}
+
+/// An `scf.if` for what is needed where the caller wants the result.
+scf::IfOp OutlineTasks::emitIfResult(func::FuncOp entry, OpBuilder &b) {
+  Location loc = entry.getLoc();
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, entry.getArgument(Result));
+  Value null = arith::ConstantIndexOp::create(b, loc, 0);
+  Value isWanted = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, address, null);
+  return scf::IfOp::create(b, loc, isWanted, /*withElseRegion=*/false);
 }
 
 void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b) {
@@ -481,7 +521,10 @@ void OutlineTasks::runOnOperation() {
     b.setInsertionPoint(body.getTerminator());
     emitHeader(entry, b);
     SmallVector<Attribute> names;
+    size_t tail = findResultTail(groups);
     for (auto [number, group] : llvm::enumerate(groups)) {
+      if (number == tail)
+        b.setInsertionPoint(emitIfResult(entry, b).thenYield());
       names.push_back(b.getStringAttr(describe(group)));
       emitCall(entry, group, number, b);
     }

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-/// What compiled code defines.
+/// What compiled code defines. Without `logits`, what only they need is not computed.
 extern "C" {
 extern const uint64_t elutq_build_id;
 void elutq_entry_decode(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,

@@ -120,15 +120,17 @@ Status Session::prefill(const int64_t *tokens, size_t count) {
     bool isDecode = step <= decodeLimit;
     if (isDecode)
       step = 1;
+    // Nobody reads the logits in the middle of a prompt.
+    float *wanted = step == count ? logits.data() : nullptr;
     if (trace)
       trace->beginStep(isDecode, position, static_cast<int64_t>(step));
     if (isDecode) {
-      elutq_entry_decode(tokens, 1, position, arena.data(), model->weights, cache.data(), logits.data());
+      elutq_entry_decode(tokens, 1, position, arena.data(), model->weights, cache.data(), wanted);
     } else {
       std::copy_n(tokens, step, padded.begin());
       std::fill(padded.begin() + static_cast<std::ptrdiff_t>(step), padded.end(), 0);
       elutq_entry_prefill(padded.data(), static_cast<int64_t>(step), position, arena.data(), model->weights, cache.data(),
-                          logits.data());
+                          wanted);
     }
     if (trace)
       trace->endStep();

@@ -151,7 +151,7 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     A task runs the iterations `[begin, end)`, numbered through all its loops. It takes the offsets of its buffers from `%args`,
     constant data of the call, and count and position from the header of the arena (i64 words: count, position, address of the
     tokens, address of the result), which the entry writes. So the tasks of equal layers are equal, and
-    `duplicate-function-elimination` leaves one. Parallel tasks are called by `elutq_parallel_for`, serial ones directly:
+    `duplicate-function-elimination` leaves one. All are called by `elutq_parallel_for`, serial ones as one iteration:
 
     ```mlir
     %args = memref.get_global @elutq_entry_decode_args_3 : memref<4xi64>
@@ -159,6 +159,10 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     %n = arith.constant 16 : index
     func.call @elutq_parallel_for(%task, %n, %arena, %weights, %cache, %args) : ...
     ```
+
+    Behind the last task that writes to the cache, nothing but the result is computed: these calls are skipped where its address is
+    zero, as in all chunks of a prompt but the last. The module gets `elutq.tasks`, which describes for people what each call of each
+    entry computes: its `hlq` and `lm` ops and the names of their nodes.
 
     Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
     Next: `duplicate-function-elimination`.
