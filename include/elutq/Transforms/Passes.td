@@ -47,7 +47,9 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
     Every iteration of a resulting `scf.forall` is independent of the others and costs enough to be worth a task:
 
     - `hlq.lut_matmul`, `hlq.code_matmul`: `n_tile` row blocks of its kernel; all blocks of activations are in one task, which reads the weights once;
-    - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one;
+    - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one, else table groups, where they are
+      long enough (2048 columns); an elementwise op that gives them their input, and nothing else, moves into the loop where a
+      tile of it fits the stack: the activation and gate of an MLP, the last step of a norm;
     - `lm.attention`: one head, and rows where there are many;
     - contractions in float: columns;
     - other linalg ops: the first parallel loop, where the op has at least `min-work` iterations.
@@ -73,7 +75,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"minWork", "min-work", "int64_t", /*default=*/"32768",
                         "Iterations below which a linalg op stays serial (default 32768)">];
-  let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">];
+  let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">,
+                    Statistic<"numFused", "num-fused", "Number of elementwise ops moved into the loop of their consumer">];
 }
 
 def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionOpInterface"> {
