@@ -39,6 +39,8 @@ struct Access {
 /// Neighbouring ops that become one task.
 struct Group {
   bool parallel;
+  /// Whether this group and those behind it only compute the result.
+  bool startsTail;
   SmallVector<Operation *> ops;
   SmallVector<Access> accesses;
   /// The buffers of the group in the order of their first use: its arguments.
@@ -95,14 +97,73 @@ bool conflict(ArrayRef<Access> first, ArrayRef<Access> second) {
 /// Whether `op` computes an address or a number: every task that needs it computes it again.
 bool isAddressing(Operation &op) { return op.getNumRegions() == 0 && isMemoryEffectFree(&op); }
 
-SmallVector<Group> formGroups(func::FuncOp entry) {
+/// Calls `visit` with each effect of `op` and the entry's argument whose memory it has, null for stack memory and buffers of
+/// the arena. Stops at effects on unknown memory, and where `visit` does not want to go on; true if that happened.
+bool findEffect(Operation *op, function_ref<WalkResult(MemoryEffects::EffectInstance &, BlockArgument)> visit) {
+  WalkResult result = op->walk([&](Operation *nested) {
+    auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
+    if (!interface)
+      return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    interface.getEffects(effects);
+    for (MemoryEffects::EffectInstance &effect : effects)
+      if (!effect.getValue() || visit(effect, dyn_cast<BlockArgument>(rootBuffer(effect.getValue()))).wasInterrupted())
+        return WalkResult::interrupt();
+    return WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
+bool writesCache(Operation *op) {
+  return findEffect(op, [](MemoryEffects::EffectInstance &effect, BlockArgument argument) {
+    bool writes = argument && argument.getArgNumber() == Cache && isa<MemoryEffects::Write>(effect.getEffect());
+    return writes ? WalkResult::interrupt() : WalkResult::advance();
+  });
+}
+
+/// The first op of the entry from which on only the result is computed: behind all that write to the cache. What starts the result
+/// before that, such as a fill, moves there.
+FailureOr<Operation *> findResultTail(func::FuncOp entry) {
+  Block &body = entry.getBody().front();
+  Operation *tail = &body.front();
+  for (Operation &op : body.without_terminator())
+    if (!isAddressing(op) && writesCache(&op))
+      tail = op.getNextNode();
+  SmallVector<Operation *> early;
+  for (Operation *op = &body.front(); op != tail; op = op->getNextNode()) {
+    bool isResult = false, isOther = false;
+    if (isAddressing(*op))
+      continue;
+    findEffect(op, [&](MemoryEffects::EffectInstance &, BlockArgument argument) {
+      bool touches = argument && argument.getArgNumber() == Result;
+      isResult |= touches;
+      isOther |= !touches;
+      return WalkResult::advance();
+    });
+    if (isResult && isOther)
+      return op->emitOpError("computes the result before all caches are updated: not supported");
+    if (isResult)
+      early.push_back(op);
+  }
+  for (Operation *op : early)
+    op->moveBefore(tail);
+  return early.empty() ? tail : early.front();
+}
+
+/// Groups the ops of an entry; none has ops from both sides of `tail`.
+SmallVector<Group> formGroups(func::FuncOp entry, Operation *tail) {
   SmallVector<Group> groups;
+  bool isCut = false;
   for (Operation &op : entry.getBody().front().without_terminator()) {
+    isCut |= &op == tail;
     if (isAddressing(op))
       continue;
+    bool startsTail = std::exchange(isCut, false);
+    if (startsTail)
+      groups.push_back({/*parallel=*/isa<scf::ForallOp>(op), /*startsTail=*/true, {}, {}, {}});
     if (!isa<scf::ForallOp>(op)) {
       if (groups.empty() || groups.back().parallel)
-        groups.push_back({/*parallel=*/false, {}, {}, {}});
+        groups.push_back({/*parallel=*/false, /*startsTail=*/false, {}, {}, {}});
       groups.back().ops.push_back(&op);
       continue;
     }
@@ -110,44 +171,14 @@ SmallVector<Group> formGroups(func::FuncOp entry) {
     bool known = collectAccesses(&op, accesses);
     bool joins = known && !groups.empty() && groups.back().parallel && !groups.back().accesses.empty() &&
                  !conflict(groups.back().accesses, accesses);
-    if (!joins)
-      groups.push_back({/*parallel=*/true, {}, {}, {}});
+    if (!joins && !startsTail)
+      groups.push_back({/*parallel=*/true, /*startsTail=*/false, {}, {}, {}});
     groups.back().ops.push_back(&op);
     // A group without known accesses takes no more loops.
     if (known)
       llvm::append_range(groups.back().accesses, accesses);
   }
   return groups;
-}
-
-/// Whether `op` may write to the cache.
-bool writesCache(Operation *op) {
-  return op
-      ->walk([](Operation *nested) {
-        auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
-        if (!interface)
-          return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
-        SmallVector<MemoryEffects::EffectInstance> effects;
-        interface.getEffects(effects);
-        for (const MemoryEffects::EffectInstance &effect : effects) {
-          if (!isa<MemoryEffects::Write>(effect.getEffect()))
-            continue;
-          Value root = effect.getValue() ? rootBuffer(effect.getValue()) : Value();
-          auto argument = dyn_cast_or_null<BlockArgument>(root);
-          if (!root || (argument && argument.getArgNumber() == Cache))
-            return WalkResult::interrupt();
-        }
-        return WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
-/// The first of the groups at the end whose only lasting effect is the result.
-size_t findResultTail(ArrayRef<Group> groups) {
-  size_t tail = groups.size();
-  while (tail > 0 && llvm::none_of(groups[tail - 1].ops, writesCache))
-    --tail;
-  return tail;
 }
 
 /// Adds the buffers that `value` is computed from. Fails where it comes from memory.
@@ -499,7 +530,10 @@ void OutlineTasks::runOnOperation() {
       entry.emitOpError("expected the arguments that elutq-plan-memory makes");
       return signalPassFailure();
     }
-    entries.emplace_back(entry, formGroups(entry));
+    FailureOr<Operation *> tail = findResultTail(entry);
+    if (failed(tail))
+      return signalPassFailure();
+    entries.emplace_back(entry, formGroups(entry, *tail));
     for (Group &group : entries.back().second) {
       if (failed(collectBuffers(group)))
         return signalPassFailure();
@@ -521,9 +555,8 @@ void OutlineTasks::runOnOperation() {
     b.setInsertionPoint(body.getTerminator());
     emitHeader(entry, b);
     SmallVector<Attribute> names;
-    size_t tail = findResultTail(groups);
     for (auto [number, group] : llvm::enumerate(groups)) {
-      if (number == tail)
+      if (group.startsTail)
         b.setInsertionPoint(emitIfResult(entry, b).thenYield());
       names.push_back(b.getStringAttr(describe(group)));
       emitCall(entry, group, number, b);

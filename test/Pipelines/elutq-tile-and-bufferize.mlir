@@ -10,5 +10,7 @@
 // CHECK-LABEL: func.func private @elutq_entry_decode_task_1(
 // CHECK-COUNT-2: hlq.lut_matmul
 
-// Without parallel tasks the entry is one run.
-// SERIAL-NOT:   _task_1
+// Without parallel tasks the entry is two runs: up to the last write to the cache, and what only the result needs.
+// SERIAL-LABEL: func.func @elutq_entry_decode(
+// SERIAL-COUNT-2: call @elutq_parallel_for(%{{.+}}, %c1,
+// SERIAL-NOT:   _task_2

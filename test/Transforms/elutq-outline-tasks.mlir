@@ -107,12 +107,14 @@ func.func @layers(%tokens: memref<1xi64>, %count: index, %position: index, %aren
 
 // -----
 
-// What follows the last write to the cache is skipped where the result is not wanted. `elutq.tasks` tells ops and nodes.
-// CHECK:       elutq.tasks = {cached = ["elementwise node/first", "elementwise node/second", "elementwise"]}
+// What follows the last write to the cache is skipped where the result is not wanted, and so is what only starts the result
+// before. `elutq.tasks` tells ops and nodes.
+// CHECK:       elutq.tasks = {cached = ["elementwise node/first", "elementwise node/second", "elementwise node/start", "elementwise"]}
 // CHECK-LABEL: func.func @cached(
 // CHECK:         call @elutq_parallel_for(%{{.+}}, %c4,
 // CHECK:         call @elutq_parallel_for(%{{.+}}, %c1,
 // CHECK:         scf.if
+// CHECK:           call @elutq_parallel_for(%{{.+}}, %c1,
 // CHECK:           call @elutq_parallel_for(%{{.+}}, %c4,
 // CHECK:         }
 // CHECK-NEXT:    return
@@ -127,6 +129,7 @@ func.func @cached(%tokens: memref<1xi64>, %count: index, %position: index, %aren
     %row = memref.subview %x[%i] [1] [1] : memref<4xf32> to memref<1xf32, strided<[1], offset: ?>>
     linalg.fill ins(%f : f32) outs(%row : memref<1xf32, strided<[1], offset: ?>>) loc("node/first")
   }
+  linalg.fill ins(%f : f32) outs(%result : memref<4xf32>) loc("node/start")
   linalg.copy ins(%x : memref<4xf32>) outs(%k : memref<4xf32>) loc("node/second")
   scf.forall (%i) in (4) {
     %v = memref.load %x[%i] : memref<4xf32>

@@ -163,8 +163,9 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     func.call @elutq_parallel_for(%task, %n, %arena, %weights, %cache, %args) : ...
     ```
 
-    Behind the last task that writes to the cache, nothing but the result is computed: these calls are skipped where its address is
-    zero, as in all chunks of a prompt but the last. The module gets `elutq.tasks`, which describes for people what each call of each
+    Behind the last op that writes to the cache, nothing but the result is computed: these calls are skipped where its address is
+    zero, as in all chunks of a prompt but the last. What only starts the result moves there, such as a fill; an op that computes it
+    earlier is an error. The module gets `elutq.tasks`, which describes for people what each call of each
     entry computes: its `hlq` and `lm` ops and the names of their nodes.
 
     Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
