@@ -232,8 +232,8 @@ ELUTQ_API void elutq_sampler_reset(elutq_sampler *sampler);
 typedef void (*elutq_task)(int64_t begin, int64_t end, uint8_t *arena, const uint8_t *weights, uint8_t *cache,
                            const int64_t *args);
 
-/** Runs `task` over [0, count) cut into contiguous pieces, one per thread of the session that runs on the calling
- *  thread; returns when all are done. Without a session: one direct call. Only called by compiled code. */
+/** Runs `task` over [0, count) in contiguous chunks, on the threads of the session that runs on the calling thread; returns
+ *  when all are done. Without a session: one direct call. Only called by compiled code, also for what is serial (count 1). */
 ELUTQ_API void elutq_parallel_for(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights,
                                   uint8_t *cache, const int64_t *args);
 
