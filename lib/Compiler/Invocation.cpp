@@ -12,6 +12,7 @@
 #include "WeightStages.h"
 #include "elutq/Compiler/ModelFiles.h"
 #include "elutq/Compiler/Report.h"
+#include "elutq/Container.h"
 #include "elutq/InitAll.h"
 #include "elutq/Pipelines/Normalize.h"
 #include "elutq/Pipelines/Pipelines.h"
@@ -99,7 +100,7 @@ private:
   int64_t maxContext = 0;
   OwningOpRef<ModuleOp> module;
   std::vector<ReportRow> report;
-  mlir::DictionaryAttr model, plan;
+  mlir::DictionaryAttr model, plan, tasks;
 };
 } // namespace
 
@@ -272,6 +273,7 @@ Error Compilation::lowerToLLVM() {
   if (lowered)
     return lowered;
   plan = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.plan");
+  tasks = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.tasks");
   if (options.emit == EmitKind::LLVM)
     return printIR(*module);
   return Error::success();
@@ -314,6 +316,18 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
   };
   erase_if(pairs, [](const auto &pair) { return pair.second.empty(); });
   return pairs;
+}
+
+/// The names of the calls of both entries, as traces need them.
+static std::string formatTasks(mlir::DictionaryAttr tasks) {
+  std::string text;
+  for (mlir::NamedAttribute entry : tasks) {
+    StringRef name = entry.getName();
+    name.consume_front("elutq_entry_");
+    for (auto task : cast<mlir::ArrayAttr>(entry.getValue()).getAsRange<mlir::StringAttr>())
+      text += (name + "\t" + task.getValue() + "\n").str();
+  }
+  return text;
 }
 
 Error Compilation::addTokenizer(Package &package) const {
@@ -365,6 +379,7 @@ Error Compilation::emitMachineCode() {
     if (Error error = addTokenizer(package))
       return error;
   }
+  package.sections.push_back(cpu::SectionContent::fromString(container::kTasksSection, formatTasks(tasks)));
   package.sections.push_back(weights->content());
   progress.start("link", options.output);
   return options.emit == EmitKind::Library ? writeLibrary(package, options.output)

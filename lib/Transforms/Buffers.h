@@ -21,6 +21,9 @@ constexpr int64_t kHeaderBytes = 64;
 /// Alignment of all buffers.
 constexpr int64_t kAlignment = 64;
 
+/// Buffers inside loops up to this size live on the stack; larger ones are an error.
+constexpr int64_t kStackBytes = 1 << 14;
+
 /// Bytes of a static buffer; an element has whole bytes.
 inline int64_t bufferBytes(mlir::ShapedType type) {
   mlir::Type element = type.getElementType();

@@ -7,9 +7,11 @@
 
 #include "Buffers.h"
 #include "elutq/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 namespace elutq {
 #define GEN_PASS_DEF_OUTLINETASKSPASS
@@ -37,6 +39,8 @@ struct Access {
 /// Neighbouring ops that become one task.
 struct Group {
   bool parallel;
+  /// Whether this group and those behind it only compute the result.
+  bool startsTail;
   SmallVector<Operation *> ops;
   SmallVector<Access> accesses;
   /// The buffers of the group in the order of their first use: its arguments.
@@ -93,14 +97,73 @@ bool conflict(ArrayRef<Access> first, ArrayRef<Access> second) {
 /// Whether `op` computes an address or a number: every task that needs it computes it again.
 bool isAddressing(Operation &op) { return op.getNumRegions() == 0 && isMemoryEffectFree(&op); }
 
-SmallVector<Group> formGroups(func::FuncOp entry) {
+/// Calls `visit` with each effect of `op` and the entry's argument whose memory it has, null for stack memory and buffers of
+/// the arena. Stops at effects on unknown memory, and where `visit` does not want to go on; true if that happened.
+bool findEffect(Operation *op, function_ref<WalkResult(MemoryEffects::EffectInstance &, BlockArgument)> visit) {
+  WalkResult result = op->walk([&](Operation *nested) {
+    auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
+    if (!interface)
+      return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    interface.getEffects(effects);
+    for (MemoryEffects::EffectInstance &effect : effects)
+      if (!effect.getValue() || visit(effect, dyn_cast<BlockArgument>(rootBuffer(effect.getValue()))).wasInterrupted())
+        return WalkResult::interrupt();
+    return WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
+bool writesCache(Operation *op) {
+  return findEffect(op, [](MemoryEffects::EffectInstance &effect, BlockArgument argument) {
+    bool writes = argument && argument.getArgNumber() == Cache && isa<MemoryEffects::Write>(effect.getEffect());
+    return writes ? WalkResult::interrupt() : WalkResult::advance();
+  });
+}
+
+/// The first op of the entry from which on only the result is computed: behind all that write to the cache. What starts the result
+/// before that, such as a fill, moves there.
+FailureOr<Operation *> findResultTail(func::FuncOp entry) {
+  Block &body = entry.getBody().front();
+  Operation *tail = &body.front();
+  for (Operation &op : body.without_terminator())
+    if (!isAddressing(op) && writesCache(&op))
+      tail = op.getNextNode();
+  SmallVector<Operation *> early;
+  for (Operation *op = &body.front(); op != tail; op = op->getNextNode()) {
+    bool isResult = false, isOther = false;
+    if (isAddressing(*op))
+      continue;
+    findEffect(op, [&](MemoryEffects::EffectInstance &, BlockArgument argument) {
+      bool touches = argument && argument.getArgNumber() == Result;
+      isResult |= touches;
+      isOther |= !touches;
+      return WalkResult::advance();
+    });
+    if (isResult && isOther)
+      return op->emitOpError("computes the result before all caches are updated: not supported");
+    if (isResult)
+      early.push_back(op);
+  }
+  for (Operation *op : early)
+    op->moveBefore(tail);
+  return early.empty() ? tail : early.front();
+}
+
+/// Groups the ops of an entry; none has ops from both sides of `tail`.
+SmallVector<Group> formGroups(func::FuncOp entry, Operation *tail) {
   SmallVector<Group> groups;
+  bool isCut = false;
   for (Operation &op : entry.getBody().front().without_terminator()) {
+    isCut |= &op == tail;
     if (isAddressing(op))
       continue;
+    bool startsTail = std::exchange(isCut, false);
+    if (startsTail)
+      groups.push_back({/*parallel=*/isa<scf::ForallOp>(op), /*startsTail=*/true, {}, {}, {}});
     if (!isa<scf::ForallOp>(op)) {
       if (groups.empty() || groups.back().parallel)
-        groups.push_back({/*parallel=*/false, {}, {}, {}});
+        groups.push_back({/*parallel=*/false, /*startsTail=*/false, {}, {}, {}});
       groups.back().ops.push_back(&op);
       continue;
     }
@@ -108,8 +171,8 @@ SmallVector<Group> formGroups(func::FuncOp entry) {
     bool known = collectAccesses(&op, accesses);
     bool joins = known && !groups.empty() && groups.back().parallel && !groups.back().accesses.empty() &&
                  !conflict(groups.back().accesses, accesses);
-    if (!joins)
-      groups.push_back({/*parallel=*/true, {}, {}, {}});
+    if (!joins && !startsTail)
+      groups.push_back({/*parallel=*/true, /*startsTail=*/false, {}, {}, {}});
     groups.back().ops.push_back(&op);
     // A group without known accesses takes no more loops.
     if (known)
@@ -338,11 +401,47 @@ std::optional<int64_t> countIterations(const Group &group) {
   return sum;
 }
 
+/// The node that a location names, empty for none.
+StringRef nodeName(Location loc) {
+  StringRef name;
+  loc->walk([&](Location part) {
+    if (auto named = dyn_cast<NameLoc>(part)) {
+      name = named.getName().getValue();
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return name;
+}
+
+/// What a group computes, for people: its ops and the nodes that they come from.
+std::string describe(const Group &group) {
+  llvm::SmallSetVector<StringRef, 4> ops, nodes;
+  for (Operation *root : group.ops)
+    root->walk([&](Operation *op) {
+      Dialect *dialect = op->getDialect();
+      if (!dialect || !llvm::is_contained({"hlq", "lm", "linalg"}, dialect->getNamespace()) ||
+          op->getParentOfType<linalg::LinalgOp>())
+        return;
+      if (dialect->getNamespace() != "linalg")
+        ops.insert(op->getName().stripDialect());
+      if (StringRef name = nodeName(op->getLoc()); !name.empty())
+        nodes.insert(name);
+    });
+  std::string text = llvm::join(ops, " ");
+  if (ops.empty())
+    text = "elementwise";
+  for (StringRef node : nodes)
+    text += (" " + node).str();
+  return text;
+}
+
 struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
   using OutlineTasksPassBase::OutlineTasksPassBase;
 
   void runOnOperation() override;
   void emitHeader(func::FuncOp entry, OpBuilder &b);
+  scf::IfOp emitIfResult(func::FuncOp entry, OpBuilder &b);
   void emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b);
 
   MemRefType argsType;
@@ -367,6 +466,15 @@ void OutlineTasks::emitHeader(func::FuncOp entry, OpBuilder &b) {
   store(entry.getArgument(Position), PositionWord);
   store(address(Tokens), TokensWord);
   store(address(Result), ResultWord);
+}
+
+/// An `scf.if` for what is needed where the caller wants the result.
+scf::IfOp OutlineTasks::emitIfResult(func::FuncOp entry, OpBuilder &b) {
+  Location loc = entry.getLoc();
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, entry.getArgument(Result));
+  Value null = arith::ConstantIndexOp::create(b, loc, 0);
+  Value isWanted = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, address, null);
+  return scf::IfOp::create(b, loc, isWanted, /*withElseRegion=*/false);
 }
 
 void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, OpBuilder &b) {
@@ -402,12 +510,6 @@ void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, Op
   for (unsigned i : {Arena, Weights, Cache})
     operands.push_back(entry.getArgument(i));
   operands.push_back(args);
-  if (iterations == 1) {
-    SmallVector<Value> range{arith::ConstantIndexOp::create(b, loc, 0), n};
-    llvm::append_range(range, operands);
-    func::CallOp::create(b, loc, task, range);
-    return;
-  }
   SmallVector<Value> call{func::ConstantOp::create(b, loc, task.getFunctionType(), name), n};
   llvm::append_range(call, operands);
   if (!parallelFor) {
@@ -428,7 +530,10 @@ void OutlineTasks::runOnOperation() {
       entry.emitOpError("expected the arguments that elutq-plan-memory makes");
       return signalPassFailure();
     }
-    entries.emplace_back(entry, formGroups(entry));
+    FailureOr<Operation *> tail = findResultTail(entry);
+    if (failed(tail))
+      return signalPassFailure();
+    entries.emplace_back(entry, formGroups(entry, *tail));
     for (Group &group : entries.back().second) {
       if (failed(collectBuffers(group)))
         return signalPassFailure();
@@ -441,6 +546,7 @@ void OutlineTasks::runOnOperation() {
   }
   OpBuilder b(&getContext());
   argsType = MemRefType::get({static_cast<int64_t>(most)}, b.getI64Type());
+  SmallVector<NamedAttribute> tasks;
   for (auto &[entry, groups] : entries) {
     Block &body = entry.getBody().front();
     SmallVector<Operation *> old;
@@ -448,9 +554,16 @@ void OutlineTasks::runOnOperation() {
       old.push_back(&op);
     b.setInsertionPoint(body.getTerminator());
     emitHeader(entry, b);
-    for (auto [number, group] : llvm::enumerate(groups))
+    SmallVector<Attribute> names;
+    for (auto [number, group] : llvm::enumerate(groups)) {
+      if (group.startsTail)
+        b.setInsertionPoint(emitIfResult(entry, b).thenYield());
+      names.push_back(b.getStringAttr(describe(group)));
       emitCall(entry, group, number, b);
+    }
+    tasks.emplace_back(b.getStringAttr(entry.getName()), b.getArrayAttr(names));
     for (Operation *op : llvm::reverse(old))
       op->erase();
   }
+  getOperation()->setAttr("elutq.tasks", b.getDictionaryAttr(tasks));
 }

@@ -23,9 +23,6 @@ namespace {
 /// A copy of a constant or a cache from this size on is an error: bufferization had to resolve a conflict.
 constexpr int64_t kLargeBytes = 1 << 16;
 
-/// Buffers inside loops up to this size live on the stack.
-constexpr int64_t kStackBytes = 1 << 14;
-
 /// An allocation and the range of ops of its function in which it is used.
 struct Lifetime {
   memref::AllocOp alloc;

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Buffers.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Transforms/Passes.h"
@@ -25,6 +26,9 @@ constexpr int64_t kLanes = 16;
 
 /// Tasks that a loop is cut into where its iterations are many: enough to balance a handful of threads.
 constexpr int64_t kTasks = 16;
+
+/// What an activation costs in a table or rounded, with what is fused into it, in iterations of an elementwise op.
+constexpr int64_t kActivationWork = 16;
 
 /// The largest divisor of `size` that is at most `limit` and a multiple of `multiple`, or 0.
 int64_t largestDivisor(int64_t size, int64_t limit, int64_t multiple = 1) {
@@ -48,9 +52,13 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
         })
         .Case<hlq::BuildLutOp, hlq::QuantizeRowsOp>([&](auto op) -> SmallVector<int64_t> {
           ArrayRef<int64_t> shape = cast<ShapedType>(op.getInput().getType()).getShape();
-          if (dimSize(op.getInits()[0], 0) < 2 || ShapedType::getNumElements(shape) < minWork / 2)
+          int64_t blocks = dimSize(op.getInits()[1], 0), groups = dimSize(op.getInits()[1], 1);
+          int64_t work = ShapedType::getNumElements(shape) * kActivationWork;
+          if (blocks > 1 && work >= minWork)
+            return {1};
+          if (blocks > 1 || work < minWork || shape[1] != groups * static_cast<int64_t>(op.getTableGroup()))
             return {};
-          return {1};
+          return {0, largestDivisor(groups, llvm::divideCeil(groups, kTasks))};
         })
         .Case([&](lm::AttentionOp op) -> SmallVector<int64_t> {
           int64_t rows = dimSize(op.getQuery(), 0);
@@ -58,6 +66,16 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
         })
         .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op); })
         .Default([](Operation *) { return SmallVector<int64_t>(); });
+  }
+
+  /// Whether each element of a producer is needed by one tile of `op`.
+  static bool takesProducers(Operation *op) { return isa<hlq::BuildLutOp, hlq::QuantizeRowsOp>(op); }
+
+  /// Whether each element of `value` is computed for itself.
+  static bool isElementwise(OpResult value) {
+    auto op = dyn_cast<linalg::LinalgOp>(value.getOwner());
+    return op && op->getNumResults() == 1 && op.getNumParallelLoops() == op.getNumLoops() &&
+           !isa<linalg::FillOp>(op.getOperation());
   }
 
   SmallVector<int64_t> linalgTileSizes(linalg::LinalgOp op) {
@@ -105,8 +123,13 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
       return WalkResult::advance();
     });
 
+    // Consumers first, so that they can take their producers in.
     IRRewriter rewriter(&getContext());
-    for (TilingInterface op : ops) {
+    for (TilingInterface op : llvm::reverse(ops)) {
+      if (isOpTriviallyDead(op)) {
+        rewriter.eraseOp(op);
+        continue;
+      }
       SmallVector<int64_t> sizes = tileSizes(op);
       if (llvm::all_of(sizes, [](int64_t size) { return size == 0; }))
         continue;
@@ -114,12 +137,25 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
       options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
       options.setTileSizes(getAsIndexOpFoldResult(&getContext(), sizes));
       rewriter.setInsertionPoint(op);
-      FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(rewriter, op, options);
+      scf::SCFTileAndFuseOptions fuse;
+      fuse.setTilingOptions(options);
+      fuse.setFusionControlFn([&](tensor::ExtractSliceOp slice, OpResult producer, bool isInit) {
+        bool fits = slice.getType().hasStaticShape() && bufferBytes(slice.getType()) <= kStackBytes;
+        // The op itself, which is to go, has its operands still.
+        bool isOnlyUser = llvm::all_of(producer.getUsers(), [&](Operation *user) { return user == op || user == slice; });
+        bool joins = !isInit && takesProducers(op) && fits && isOnlyUser && isElementwise(producer);
+        numFused += joins;
+        return joins ? std::optional<scf::SCFTileAndFuseOptions::ControlFnResult>(std::in_place) : std::nullopt;
+      });
+      FailureOr<scf::SCFTileAndFuseResult> tiled = scf::tileConsumerAndFuseProducersUsingSCF(rewriter, op, fuse);
       if (failed(tiled)) {
         op.emitOpError("cannot be tiled");
         return signalPassFailure();
       }
-      rewriter.replaceOp(op, tiled->replacements);
+      SmallVector<Value> replacements;
+      for (Value result : op->getResults())
+        replacements.push_back(tiled->replacements.lookup(result));
+      rewriter.replaceOp(op, replacements);
       ++numTiled;
     }
   }

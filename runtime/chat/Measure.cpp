@@ -19,6 +19,22 @@ static double getMedian(std::vector<double> values) {
   return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+/// Decode steps in a trace: enough to see what repeats.
+static constexpr int64_t kTracedSteps = 4;
+
+/// Records the tokens of a benchmark in a trace.
+int Program::trace(const std::vector<int64_t> &prefill, const std::vector<int64_t> &decode) {
+  elutq_reset(session.get());
+  if (elutq_trace_start(session.get()) != ELUTQ_OK)
+    return fail();
+  if (!prefill.empty() && elutq_prefill(session.get(), prefill.data(), prefill.size()) != ELUTQ_OK)
+    return fail();
+  for (int64_t token : decode)
+    if (elutq_decode(session.get(), token) != ELUTQ_OK)
+      return fail();
+  return elutq_trace_write(session.get(), options.trace.c_str()) == ELUTQ_OK ? 0 : fail();
+}
+
 int Program::bench() {
   int64_t prefill = options.benchPrefill, decode = options.benchDecode;
   if (prefill + decode > info.max_context)
@@ -37,6 +53,14 @@ int Program::bench() {
   elutq_reset(session.get());
   if (elutq_decode(session.get(), 0) != ELUTQ_OK)
     return fail();
+
+  if (!options.trace.empty()) {
+    std::vector<int64_t> decoded;
+    for (int64_t i = 0; i < std::min(decode, kTracedSteps); ++i)
+      decoded.push_back(getToken(prefill + i));
+    if (int status = trace(tokens, decoded))
+      return status;
+  }
 
   std::vector<double> prefillSeconds, decodeSeconds;
   for (int64_t repeat = 0; repeat < options.benchRepeats; ++repeat) {

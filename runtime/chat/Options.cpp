@@ -39,6 +39,8 @@ Runs the language model compiled into this program. Without --prompt it reads on
 
   --info                 what this model is
   --bench P,N            time P tokens of prompt and N generated ones
+  --trace FILE           with --bench: write what each thread does in one prefill and up to four decode steps to FILE, as
+                         Chrome trace events for ui.perfetto.dev or chrome://tracing
   --repeat R             measure --bench R times and report the median (default 3)
   --perplexity           of the given text or tokens
   --logits FILE          write the logits (32-bit floats, one row per token read) to FILE
@@ -212,6 +214,11 @@ bool elutq::chat::parseOptions(int argc, char **argv, Options &options, std::str
                      options.benchPrefill + options.benchDecode > 0;
          return std::string(good ? "" : "two numbers of tokens, such as 512,128");
        }},
+      {"--trace", true,
+       [&](const std::string &text) {
+         options.trace = text;
+         return std::string(text.empty() ? "the name of a file" : "");
+       }},
       {"--repeat", true, integer(options.benchRepeats, 1, 1000)},
       {"--perplexity", false, action(Options::Action::Perplexity)},
       {"--logits", true,
@@ -278,6 +285,10 @@ bool elutq::chat::parseOptions(int argc, char **argv, Options &options, std::str
     options.action = Options::Action::Generate;
   if (options.action == Options::Action::Perplexity && sources == 0) {
     error = "--perplexity needs --prompt, --prompt-file or --tokens";
+    return false;
+  }
+  if (!options.trace.empty() && options.action != Options::Action::Bench) {
+    error = "--trace needs --bench";
     return false;
   }
   if (!options.logits.empty() && options.action != Options::Action::Generate) {

@@ -31,7 +31,7 @@ struct Options {
   bool raw = false, ignoreStop = false, printTokens = false, stats = false, json = false, verify = true;
   int threads = 0;
   int64_t benchPrefill = 0, benchDecode = 0, benchRepeats = 3;
-  std::string logits;
+  std::string logits, trace;
   Feed feed = Feed::Default;
   elutq_sampler_params sampler;
 };

@@ -39,6 +39,7 @@ private:
   int generate();
   int chat();
   int bench();
+  int trace(const std::vector<int64_t> &prefill, const std::vector<int64_t> &decode);
   int perplexity();
   int printInfo();
 

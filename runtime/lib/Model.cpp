@@ -8,6 +8,7 @@
 #include "Model.h"
 
 #include "CpuFeatures.h"
+#include "Json.h"
 #include "elutq/Container.h"
 
 #include <cstdio>
@@ -62,23 +63,6 @@ static Status findOwnData(std::string &path) {
                                       "': give elutq_open its path");
   path = folder + name.substr(3, dot - 3) + ".weights";
   return Status();
-}
-
-static void appendJsonString(std::string &json, const std::string &text) {
-  json += '"';
-  for (char c : text) {
-    if (c == '"' || c == '\\') {
-      json += '\\';
-      json += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char buffer[8];
-      std::snprintf(buffer, sizeof(buffer), "\\u%04x", c);
-      json += buffer;
-    } else {
-      json += c;
-    }
-  }
-  json += '"';
 }
 
 static std::string toJson(const std::map<std::string, std::string> &values) {
@@ -168,6 +152,13 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
     if (Status status = model->container.verifySection(container::kTokenizerSection); !status.ok())
       return status;
     if (Status status = Tokenizer::load(tokenizer, model->tokenizer); !status.ok())
+      return status;
+  }
+  std::string_view tasks = model->container.getSection(container::kTasksSection);
+  if (tasks.data()) {
+    if (Status status = model->container.verifySection(container::kTasksSection); !status.ok())
+      return status;
+    if (Status status = TaskNames::parse(tasks, model->taskNames); !status.ok())
       return status;
   }
   model->threads = threads > 0 ? threads : getDefaultThreads();

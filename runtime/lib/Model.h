@@ -10,6 +10,7 @@
 
 #include "ContainerReader.h"
 #include "Tokenizer.h"
+#include "Trace.h"
 
 #include <map>
 #include <memory>
@@ -17,7 +18,7 @@
 #include <string>
 #include <vector>
 
-/// What compiled code defines.
+/// What compiled code defines. Without `logits`, what only they need is not computed.
 extern "C" {
 extern const uint64_t elutq_build_id;
 void elutq_entry_decode(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
@@ -43,6 +44,7 @@ struct Model {
   std::string json;
   std::unique_ptr<const Tokenizer> tokenizer; // null when the model has none
   std::vector<int64_t> stopTokens;
+  TaskNames taskNames; // for traces
   const uint8_t *weights = nullptr;
   uint64_t vocabSize = 0, maxContext = 0, chunk = 0, layers = 0;
   uint64_t arenaBytes = 0, weightsBytes = 0, cacheBytes = 0, decodeWeightBytes = 0;

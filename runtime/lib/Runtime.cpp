@@ -299,6 +299,21 @@ void elutq_reset(elutq_session *session) {
     session->session->reset();
 }
 
+elutq_status elutq_trace_start(elutq_session *session) {
+  if (!session)
+    return failArgument("elutq_trace_start: session is NULL");
+  return guard([&] {
+    session->session->startTrace();
+    return Status();
+  });
+}
+
+elutq_status elutq_trace_write(elutq_session *session, const char *path) {
+  if (!session || !path)
+    return failArgument("elutq_trace_write: session or path is NULL");
+  return guard([&] { return session->session->writeTrace(path); });
+}
+
 uint64_t elutq_state_bytes(const elutq_session *session) { return session ? session->session->getStateBytes() : 0; }
 
 elutq_status elutq_state_save(const elutq_session *session, void *buffer, uint64_t bytes) {

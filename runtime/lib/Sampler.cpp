@@ -57,10 +57,74 @@ float Sampler::penalize(float logit) const {
   return logit > 0 ? logit / params.repeat_penalty : logit * params.repeat_penalty;
 }
 
+/// The largest finite number of `logits`, -INFINITY where there is none.
+static float getMaximum(const float *logits, size_t count) {
+  // A fixed number of maxima side by side, so that compilers use vectors. A NaN compares false and is never chosen.
+  constexpr size_t kLanes = 16;
+  auto larger = [](float best, float logit) {
+    float finite = logit < INFINITY ? logit : -INFINITY;
+    return finite > best ? finite : best;
+  };
+  float lanes[kLanes], best = -INFINITY;
+  std::fill_n(lanes, kLanes, -INFINITY);
+  size_t whole = count - count % kLanes;
+  for (size_t i = 0; i < whole; i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] = larger(lanes[lane], logits[i + lane]);
+  for (float lane : lanes)
+    best = larger(best, lane);
+  for (size_t i = whole; i < count; ++i)
+    best = larger(best, logits[i]);
+  return best;
+}
+
+int64_t Sampler::findLargest(const float *logits, size_t count) const {
+  // Only the block that has the largest logit is searched for its place.
+  constexpr size_t kBlock = 1024;
+  float best = -INFINITY;
+  size_t bestBegin = 0;
+  int64_t token = -1;
+  auto accept = [&](float logit, size_t begin) {
+    if (!(logit > best))
+      return false;
+    best = logit;
+    bestBegin = begin;
+    return true;
+  };
+  auto next = penalized.begin();
+  for (size_t begin = 0; begin < count;) {
+    bool isPenalized = next != penalized.end() && *next == static_cast<int64_t>(begin);
+    if (isPenalized) {
+      float logit = penalize(logits[begin]);
+      if (logit < INFINITY && accept(logit, begin))
+        token = static_cast<int64_t>(begin);
+      ++next, ++begin;
+      continue;
+    }
+    size_t end = std::min(count, begin + kBlock);
+    if (next != penalized.end() && *next < static_cast<int64_t>(end))
+      end = static_cast<size_t>(*next);
+    if (accept(getMaximum(logits + begin, end - begin), begin))
+      token = -1;
+    begin = end;
+  }
+  if (token >= 0 || best == -INFINITY)
+    return token;
+  return std::find(logits + bestBegin, logits + count, best) - logits;
+}
+
 Status Sampler::sample(const float *logits, size_t count, int64_t &token) {
   penalized.assign(recent.begin(), recent.end());
   std::sort(penalized.begin(), penalized.end());
   penalized.erase(std::unique(penalized.begin(), penalized.end()), penalized.end());
+  if (params.temperature == 0) {
+    int64_t largest = findLargest(logits, count);
+    if (largest < 0)
+      return Status(ELUTQ_ERROR_STATE, "no logit is a finite number");
+    token = largest;
+    return Status();
+  }
+
   auto next = penalized.begin();
   auto getLogit = [&](size_t i) {
     if (next == penalized.end() || *next != static_cast<int64_t>(i))
@@ -68,24 +132,6 @@ Status Sampler::sample(const float *logits, size_t count, int64_t &token) {
     ++next;
     return penalize(logits[i]);
   };
-
-  if (params.temperature == 0) {
-    float best = -INFINITY;
-    int64_t bestToken = -1;
-    for (size_t i = 0; i < count; ++i) {
-      float logit = getLogit(i);
-      // A NaN compares false and is never chosen.
-      if (logit > best && logit < INFINITY) {
-        best = logit;
-        bestToken = static_cast<int64_t>(i);
-      }
-    }
-    if (bestToken < 0)
-      return Status(ELUTQ_ERROR_STATE, "no logit is a finite number");
-    token = bestToken;
-    return Status();
-  }
-
   candidates.clear();
   for (size_t i = 0; i < count; ++i) {
     float logit = getLogit(i);

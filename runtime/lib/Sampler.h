@@ -34,6 +34,8 @@ private:
 
   uint64_t nextRandom();
   float penalize(float logit) const;
+  /// The first of the largest logits that are finite, `penalized` ones changed; -1 for none.
+  int64_t findLargest(const float *logits, size_t count) const;
   int64_t pick(std::vector<Candidate> &candidates);
 
   elutq_sampler_params params;

@@ -8,6 +8,8 @@
 #include "Session.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #define XXH_INLINE_ALL
@@ -76,28 +78,65 @@ Status Session::check(const int64_t *tokens, size_t count) const {
   return Status();
 }
 
+void Session::makePool() {
+  if (pool)
+    return;
+  pool = std::make_unique<ThreadPool>(threads);
+  threads = pool->getThreads();
+}
+
+void Session::startTrace() {
+  makePool();
+  trace = std::make_unique<Trace>(model->taskNames, threads);
+  pool->setTrace(trace.get());
+}
+
+Status Session::writeTrace(const std::string &path) {
+  if (!trace)
+    return Status(ELUTQ_ERROR_STATE, "no trace was started");
+  pool->setTrace(nullptr);
+  std::string json = trace->toJson();
+  trace.reset();
+  std::FILE *file = std::fopen(path.c_str(), "we");
+  if (!file)
+    return ioError("cannot create", path, errno);
+  bool written = std::fwrite(json.data(), 1, json.size(), file) == json.size();
+  int error = errno;
+  if (std::fclose(file) != 0 && written) {
+    written = false;
+    error = errno;
+  }
+  return written ? Status() : ioError("cannot write to", path, error);
+}
+
 Status Session::prefill(const int64_t *tokens, size_t count) {
   if (Status status = check(tokens, count); !status.ok())
     return status;
-  if (!pool) {
+  if (!pool)
     if (Status status = model->verifyWeights(); !status.ok())
       return status;
-    pool = std::make_unique<ThreadPool>(threads);
-    threads = pool->getThreads();
-  }
+  makePool();
   PoolScope scope(pool.get());
   while (count > 0) {
     size_t step = std::min<size_t>(count, static_cast<size_t>(prefillChunk));
     // A few tokens cost a whole padded chunk in prefill, and both entries give the same bits.
-    if (step <= decodeLimit) {
+    bool isDecode = step <= decodeLimit;
+    if (isDecode)
       step = 1;
-      elutq_entry_decode(tokens, 1, position, arena.data(), model->weights, cache.data(), logits.data());
+    // Nobody reads the logits in the middle of a prompt.
+    float *wanted = step == count ? logits.data() : nullptr;
+    if (trace)
+      trace->beginStep(isDecode, position, static_cast<int64_t>(step));
+    if (isDecode) {
+      elutq_entry_decode(tokens, 1, position, arena.data(), model->weights, cache.data(), wanted);
     } else {
       std::copy_n(tokens, step, padded.begin());
       std::fill(padded.begin() + static_cast<std::ptrdiff_t>(step), padded.end(), 0);
       elutq_entry_prefill(padded.data(), static_cast<int64_t>(step), position, arena.data(), model->weights, cache.data(),
-                          logits.data());
+                          wanted);
     }
+    if (trace)
+      trace->endStep();
     position += static_cast<int64_t>(step);
     tokens += step;
     count -= step;

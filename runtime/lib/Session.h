@@ -26,6 +26,11 @@ public:
   Status decode(int64_t token) { return prefill(&token, 1); }
   void reset();
 
+  /// Records what each thread does from here on; what was recorded before is forgotten.
+  void startTrace();
+  /// Ends the recording, and writes it to a file.
+  Status writeTrace(const std::string &path);
+
   /// Null before the first token.
   const float *getLogits() const { return position > 0 ? logits.data() : nullptr; }
   int64_t getPosition() const { return position; }
@@ -37,10 +42,12 @@ public:
 
 private:
   Session() = default;
+  void makePool();
   Status check(const int64_t *tokens, size_t count) const;
 
   std::shared_ptr<const Model> model;
   std::unique_ptr<ThreadPool> pool; // made at the first token, so that an idle session costs no threads
+  std::unique_ptr<Trace> trace;     // null when nothing is recorded
   Mapping arena, cache;
   std::vector<float> logits;
   std::vector<int64_t> padded; // the tokens of a prefill step; the compiled code reads all of them

@@ -8,7 +8,6 @@
 #include "ThreadPool.h"
 
 #include <cerrno>
-#include <chrono>
 #include <functional>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -29,10 +28,6 @@ static void pauseBriefly() {
 #elif defined(__aarch64__)
   __asm__ volatile("isb" ::: "memory");
 #endif
-}
-
-static int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 static_assert(sizeof(std::atomic<uint32_t>) == 4, "the kernel waits on the atomic's four bytes");
@@ -56,7 +51,7 @@ static bool spinUntil(Condition done) {
         return true;
       pauseBriefly();
     }
-    int64_t time = now();
+    int64_t time = Trace::now();
     if (end == 0)
       end = time + ThreadPool::kSpinNanoseconds;
     else if (time > end)
@@ -65,14 +60,14 @@ static bool spinUntil(Condition done) {
 }
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i)
-    workers.push_back(std::make_unique<Mailbox>());
-  for (size_t i = 0; i < workers.size(); ++i) {
+  for (int i = 0; i < threads; ++i)
+    seats.push_back(std::make_unique<Seat>());
+  for (size_t i = 1; i < seats.size(); ++i) {
     try {
-      workers[i]->thread = std::thread(&ThreadPool::work, this, static_cast<int>(i) + 1, std::ref(*workers[i]));
+      seats[i]->thread = std::thread(&ThreadPool::work, this, static_cast<int>(i));
     } catch (const std::system_error &) {
       // A limit on threads is no reason to fail: the results do not depend on their number.
-      workers.resize(i);
+      seats.resize(i);
       break;
     }
   }
@@ -80,46 +75,84 @@ ThreadPool::ThreadPool(int threads) {
 
 ThreadPool::~ThreadPool() {
   stopping.store(true, std::memory_order_relaxed);
-  for (auto &worker : workers) {
-    worker->ticket.fetch_add(1, std::memory_order_seq_cst);
-    futexWake(worker->ticket);
+  for (size_t i = 1; i < seats.size(); ++i) {
+    seats[i]->ticket.fetch_add(1, std::memory_order_seq_cst);
+    futexWake(seats[i]->ticket);
   }
-  for (auto &worker : workers)
-    worker->thread.join();
+  for (size_t i = 1; i < seats.size(); ++i)
+    seats[i]->thread.join();
 }
 
-void ThreadPool::runPiece(const Job &job, int thread) {
-  job.task(getBegin(job.count, thread, job.pieces), getBegin(job.count, thread + 1, job.pieces), job.arena, job.weights,
-           job.cache, job.args);
+/// Takes a quarter of what is left: chunks are large while there is much to do, and single items at the end.
+bool ThreadPool::take(std::atomic<Range> &range, bool fromFront, Range &chunk) {
+  static_assert(std::atomic<Range>::is_always_lock_free, "a range is exchanged as one word");
+  Range left = range.load(std::memory_order_relaxed);
+  while (left.begin < left.end) {
+    uint32_t size = (left.end - left.begin + 3) / 4;
+    chunk = fromFront ? Range{left.begin, left.begin + size} : Range{left.end - size, left.end};
+    Range rest = fromFront ? Range{chunk.end, left.end} : Range{left.begin, chunk.begin};
+    // Acquires the job that the caller wrote before it handed out the ranges.
+    if (range.compare_exchange_weak(left, rest, std::memory_order_acquire, std::memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
+/// Runs chunks until nobody has any; returns the number of units.
+uint32_t ThreadPool::runChunks(int thread) {
+  uint32_t done = 0;
+  int64_t items = 0, start = 0;
+  Range chunk;
+  size_t count = seats.size(), own = static_cast<size_t>(thread);
+  for (size_t i = 0; i < count; ++i) {
+    size_t owner = own + i < count ? own + i : own + i - count;
+    while (take(seats[owner]->range, owner == own, chunk)) {
+      if (job.trace && done == 0)
+        start = Trace::now();
+      int64_t begin = getBegin(job.count, static_cast<int>(chunk.begin), static_cast<int>(job.units));
+      int64_t end = getBegin(job.count, static_cast<int>(chunk.end), static_cast<int>(job.units));
+      job.task(begin, end, job.arena, job.weights, job.cache, job.args);
+      done += chunk.end - chunk.begin;
+      items += end - begin;
+    }
+  }
+  // Without a chunk, the job is not this thread's to read.
+  if (done > 0 && job.trace)
+    job.trace->addTask(thread, job.call, items, start, Trace::now());
+  return done;
 }
 
 void ThreadPool::run(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights, uint8_t *cache,
                      const int64_t *args) {
   if (count <= 0)
     return;
-  int64_t threads = getThreads();
-  int pieces = static_cast<int>(count < threads ? count : threads);
-  if (pieces == 1) {
-    task(0, count, arena, weights, cache, args);
-    return;
+  constexpr int64_t kMaxUnits = 1 << 20;
+  uint32_t units = static_cast<uint32_t>(count < kMaxUnits ? count : kMaxUnits);
+  // Nobody has a chunk of the job before, so nobody reads it.
+  job = {task, count, units, arena, weights, cache, args, trace, trace ? trace->nextCall() : 0};
+  size_t pieces = units < seats.size() ? units : seats.size();
+  pending.store(units, std::memory_order_relaxed);
+  for (size_t i = 0; i < pieces; ++i) {
+    Seat &seat = *seats[i];
+    auto bound = [&](size_t piece) {
+      return static_cast<uint32_t>(getBegin(units, static_cast<int>(piece), static_cast<int>(pieces)));
+    };
+    seat.range.store({bound(i), bound(i + 1)}, std::memory_order_release);
+    if (i > 0)
+      seat.ticket.store(seat.ticket.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
-  // Workers read the job only between their ticket and their decrement of `pending`, so nobody reads it now.
-  job = {task, count, arena, weights, cache, args, pieces};
-  int helpers = pieces - 1;
-  pending.store(static_cast<uint32_t>(helpers), std::memory_order_relaxed);
-  for (int i = 0; i < helpers; ++i) {
-    std::atomic<uint32_t> &ticket = workers[i]->ticket;
-    ticket.store(ticket.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (pieces > 1) {
+    // Either this thread sees that a worker is asleep, or that worker sees its new ticket before it sleeps: the fence
+    // orders the stores above before the loads below, and the worker does the same the other way round.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (size_t i = 1; i < pieces; ++i)
+      if (seats[i]->asleep.load(std::memory_order_relaxed))
+        futexWake(seats[i]->ticket);
   }
-  // Either this thread sees that a worker is asleep, or that worker sees its new ticket before it sleeps: the fence
-  // orders the stores above before the loads below, and the worker does the same the other way round.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  for (int i = 0; i < helpers; ++i)
-    if (workers[i]->asleep.load(std::memory_order_relaxed))
-      futexWake(workers[i]->ticket);
 
-  runPiece(job, 0);
-  waitForWorkers();
+  uint32_t done = runChunks(0);
+  if (pending.fetch_sub(done, std::memory_order_acq_rel) != done)
+    waitForWorkers();
 }
 
 void ThreadPool::waitForWorkers() {
@@ -132,24 +165,28 @@ void ThreadPool::waitForWorkers() {
   callerAsleep.store(0, std::memory_order_relaxed);
 }
 
-void ThreadPool::waitForTicket(Mailbox &mailbox, uint32_t seen) {
-  if (spinUntil([&] { return mailbox.ticket.load(std::memory_order_acquire) != seen; }))
+void ThreadPool::waitForTicket(Seat &seat, uint32_t seen) {
+  if (spinUntil([&] { return seat.ticket.load(std::memory_order_acquire) != seen; }))
     return;
-  mailbox.asleep.store(1, std::memory_order_seq_cst);
+  seat.asleep.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  while (mailbox.ticket.load(std::memory_order_acquire) == seen)
-    futexWait(mailbox.ticket, seen);
-  mailbox.asleep.store(0, std::memory_order_relaxed);
+  while (seat.ticket.load(std::memory_order_acquire) == seen)
+    futexWait(seat.ticket, seen);
+  seat.asleep.store(0, std::memory_order_relaxed);
 }
 
-void ThreadPool::work(int index, Mailbox &mailbox) {
-  for (uint32_t seen = 0;; ++seen) {
-    waitForTicket(mailbox, seen);
+void ThreadPool::work(int index) {
+  Seat &seat = *seats[static_cast<size_t>(index)];
+  for (uint32_t seen = 0;;) {
+    waitForTicket(seat, seen);
+    // Jobs that others finished meanwhile are over.
+    seen = seat.ticket.load(std::memory_order_acquire);
     if (stopping.load(std::memory_order_relaxed))
       return;
-    runPiece(job, index);
+    uint32_t done = runChunks(index);
     // Who finishes last wakes the caller. `this` stays valid: the destructor joins this thread.
-    if (pending.fetch_sub(1, std::memory_order_seq_cst) == 1 && callerAsleep.load(std::memory_order_seq_cst))
+    if (done > 0 && pending.fetch_sub(done, std::memory_order_seq_cst) == done &&
+        callerAsleep.load(std::memory_order_seq_cst))
       futexWake(pending);
   }
 }

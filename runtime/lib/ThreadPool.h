@@ -8,6 +8,7 @@
 #ifndef ELUTQ_RUNTIME_LIB_THREADPOOL_H
 #define ELUTQ_RUNTIME_LIB_THREADPOOL_H
 
+#include "Trace.h"
 #include "elutq/runtime.h"
 
 #include <atomic>
@@ -20,9 +21,13 @@ namespace elutq::runtime {
 
 /// The threads of one session. The thread that calls run() is thread 0 and works too.
 ///
-/// A task is cut into contiguous pieces, one per thread, always the same way, so that a thread finds in its cache what
-/// it wrote for the task before. Handing over costs a store per thread while workers spin; after kSpinNanoseconds
-/// without work they sleep in the kernel. run() takes no lock and allocates nothing.
+/// The items of a task are cut into contiguous pieces, one per thread, always the same way, so that a thread finds in its
+/// cache what it wrote for the task before. A thread takes its piece in chunks that get smaller, and then chunks from the
+/// ends of the others' pieces: one that the system holds up, or that still sleeps, delays the task by one chunk. Which
+/// thread runs an item has no influence on results.
+///
+/// Handing over costs a store per thread while workers spin; after kSpinNanoseconds without work they sleep in the
+/// kernel. run() takes no lock and allocates nothing.
 class ThreadPool {
 public:
   /// How long a thread spins before it sleeps: longer than the gap between two tasks of a model, shorter than what
@@ -35,9 +40,12 @@ public:
   ThreadPool &operator=(const ThreadPool &) = delete;
 
   /// Threads with the calling one. Fewer than asked for when the system refuses to start more.
-  int getThreads() const { return static_cast<int>(workers.size()) + 1; }
+  int getThreads() const { return static_cast<int>(seats.size()); }
 
-  /// Runs task over [0, count); returns when all pieces are done. Only one thread may call it at a time, and a task
+  /// Records all tasks from now on in `trace`; null: none.
+  void setTrace(Trace *newTrace) { trace = newTrace; }
+
+  /// Runs task over [0, count); returns when all items are done. Only one thread may call it at a time, and a task
   /// must not call it.
   void run(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights, uint8_t *cache, const int64_t *args);
 
@@ -49,32 +57,44 @@ public:
   }
 
 private:
-  /// What one worker listens to, on cache lines of its own: 128 bytes, as the hardware prefetches lines in pairs.
-  struct alignas(128) Mailbox {
+  /// Items of a piece: the first and the one behind the last that nobody has taken. Both are in one word, which is
+  /// exchanged as a whole.
+  struct Range {
+    uint32_t begin, end;
+  };
+
+  /// What belongs to one thread, on cache lines of its own: 128 bytes, as the hardware prefetches lines in pairs.
+  struct alignas(128) Seat {
     std::atomic<uint32_t> ticket{0}; ///< Changes when there is work
     std::atomic<uint32_t> asleep{0}; ///< 1 while the worker may be in the kernel
-    std::thread thread;
+    std::atomic<Range> range{Range{0, 0}};
+    std::thread thread; ///< None for the caller
   };
 
   struct Job {
     elutq_task task;
     int64_t count;
+    uint32_t units; ///< Items, or runs of items where there are very many
     uint8_t *arena;
     const uint8_t *weights;
     uint8_t *cache;
     const int64_t *args;
-    int pieces;
+    Trace *trace;
+    int32_t call; ///< Its number in the trace
   };
 
-  void work(int index, Mailbox &mailbox);
-  void waitForTicket(Mailbox &mailbox, uint32_t seen);
+  void work(int index);
+  void waitForTicket(Seat &seat, uint32_t seen);
   void waitForWorkers();
-  static void runPiece(const Job &job, int thread);
+  uint32_t runChunks(int thread);
+  static bool take(std::atomic<Range> &range, bool fromFront, Range &chunk);
 
-  std::vector<std::unique_ptr<Mailbox>> workers;
+  std::vector<std::unique_ptr<Seat>> seats;
+  Trace *trace = nullptr;
+  /// Written while `pending` is 0, read by who has taken a chunk and not yet subtracted it from `pending`.
   alignas(128) Job job = {};
   std::atomic<bool> stopping{false};
-  alignas(128) std::atomic<uint32_t> pending{0}; ///< Workers that have not finished the job
+  alignas(128) std::atomic<uint32_t> pending{0}; ///< Units that are not done
   std::atomic<uint32_t> callerAsleep{0};
 };
 

@@ -36,6 +36,8 @@ static void computeLogits(int64_t begin, int64_t end, uint8_t *arena, const uint
 static void run(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
                 uint8_t *cache, float *logits) {
   std::memcpy(cache + 8 * position, tokens, static_cast<size_t>(8 * count));
+  if (!logits)
+    return;
   int64_t args[] = {position + count};
   elutq_parallel_for(computeLogits, kVocab, arena, weights, cache, args);
   std::memcpy(logits, arena, 4 * kVocab);
@@ -47,13 +49,13 @@ const uint64_t elutq_build_id = kBuildId;
 
 void elutq_entry_decode(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
                         uint8_t *cache, float *logits) {
-  calls.push_back({false, count, position});
+  calls.push_back({false, count, position, logits != nullptr});
   run(tokens, count, position, arena, weights, cache, logits);
 }
 
 void elutq_entry_prefill(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
                          uint8_t *cache, float *logits) {
-  calls.push_back({true, count, position});
+  calls.push_back({true, count, position, logits != nullptr});
   run(tokens, count, position, arena, weights, cache, logits);
 }
 }

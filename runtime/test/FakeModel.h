@@ -25,6 +25,7 @@ inline constexpr uint64_t kBuildId = 0x1234567890abcdef;
 struct Call {
   bool prefill;
   int64_t count, position;
+  bool wantsLogits;
 };
 extern std::vector<Call> calls;
 

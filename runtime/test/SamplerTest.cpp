@@ -54,6 +54,36 @@ TEST(Sampler, greedyTakesTheFirstOfTheLargest) {
   EXPECT_EQ(greedy.sample({-kInfinity, -1e30f}), 1);
 }
 
+/// The definition, against any size and place, with and without penalties.
+TEST(Sampler, greedyInLargeVocabularies) {
+  uint32_t state = 12345;
+  auto random = [&] { return state = state * 1664525u + 1013904223u; };
+  for (int round = 0; round < 300; ++round) {
+    size_t count = 1 + random() % 5000;
+    std::vector<float> logits(count);
+    for (float &logit : logits) {
+      uint32_t kind = random() % 50;
+      // Few different numbers, so that there are ties.
+      logit = kind == 0 ? NAN : kind == 1 ? kInfinity : kind == 2 ? -kInfinity : static_cast<float>(random() % 97) - 60.0f;
+    }
+    float penalty = round % 2 ? 1.5f : 1.0f;
+    SamplerUnderTest greedy([&](auto &params) { params.repeat_penalty = penalty; });
+    std::vector<float> expected = logits;
+    for (int i = 0; i < round % 7; ++i) {
+      int64_t token = static_cast<int64_t>(random() % count);
+      ASSERT_EQ(elutq_sampler_accept(greedy.sampler, token), ELUTQ_OK);
+      float logit = logits[static_cast<size_t>(token)];
+      expected[static_cast<size_t>(token)] = logit > 0 ? logit / penalty : logit * penalty;
+    }
+    int64_t best = -1;
+    for (size_t i = 0; i < count; ++i)
+      if (std::isfinite(expected[i]) && (best < 0 || expected[i] > expected[static_cast<size_t>(best)]))
+        best = static_cast<int64_t>(i);
+    if (best >= 0)
+      EXPECT_EQ(greedy.sample(logits), best) << round;
+  }
+}
+
 TEST(Sampler, noFiniteLogit) {
   for (float temperature : {0.0f, 1.0f}) {
     SamplerUnderTest sampler([&](auto &params) { params.temperature = temperature; });

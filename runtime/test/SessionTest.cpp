@@ -73,6 +73,8 @@ TEST_F(SessionTest, cutsAtTheChunk) {
   EXPECT_TRUE(calls[1].prefill && calls[1].count == 8 && calls[1].position == 8);
   // A single token does not pay for a whole chunk.
   EXPECT_TRUE(!calls[2].prefill && calls[2].count == 1 && calls[2].position == 16);
+  // Nobody can read the logits before.
+  EXPECT_TRUE(!calls[0].wantsLogits && !calls[1].wantsLogits && calls[2].wantsLogits);
   elutq_session_destroy(session);
 }
 

@@ -5,11 +5,12 @@
 // CHECK:       elutq.plan = {arena_bytes = {{[0-9]+}} : i64, cache_bytes = 16384 : i64, weights_bytes = {{[0-9]+}} : i64}
 // CHECK-LABEL: func.func @elutq_entry_decode(
 // CHECK-SAME:    memref<16384xi8>, %{{[^:]+}}: memref<1x96xf32>) {
-// CHECK:         call @elutq_entry_decode_task_0(%c0, %c1,
+// CHECK:         call @elutq_parallel_for(%{{.+}}, %c1,
 // CHECK:         call @elutq_parallel_for(%{{.+}}, %c4,
 // CHECK-LABEL: func.func private @elutq_entry_decode_task_1(
 // CHECK-COUNT-2: hlq.lut_matmul
 
-// Without parallel tasks the entry is one run.
-// SERIAL-NOT:   @elutq_parallel_for
-// SERIAL-NOT:   _task_1
+// Without parallel tasks the entry is two runs: up to the last write to the cache, and what only the result needs.
+// SERIAL-LABEL: func.func @elutq_entry_decode(
+// SERIAL-COUNT-2: call @elutq_parallel_for(%{{.+}}, %c1,
+// SERIAL-NOT:   _task_2

@@ -33,3 +33,18 @@ func.func @dynamic_bound(%tokens: memref<1xi64>, %count: index, %position: index
   }
   return
 }
+
+// -----
+
+// Without a result, nobody would update the cache.
+func.func @result_before_cache(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                               %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %f = arith.constant 1.0 : f32
+  %c0 = arith.constant 0 : index
+  %k = memref.view %cache[%c0][] : memref<64xi8> to memref<1xf32>
+  %x = memref.view %arena[%c0][] : memref<256xi8> to memref<1xf32>
+  // expected-error @+1 {{'memref.copy' op computes the result before all caches are updated: not supported}}
+  memref.copy %x, %result : memref<1xf32> to memref<1xf32>
+  memref.store %f, %k[%c0] : memref<1xf32>
+  return
+}

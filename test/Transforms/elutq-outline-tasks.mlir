@@ -57,13 +57,16 @@ func.func @dependent(%tokens: memref<1xi64>, %count: index, %position: index, %a
 
 // -----
 
-// Serial ops are a direct call; the position comes from the header, the result's address, too.
+// Serial ops are one iteration, and here only give the result, which the caller may not want. The position comes from the
+// header, the result's address, too.
 // CHECK-LABEL: func.func @serial(
 // CHECK-SAME:    %{{.+}}: memref<1xi64>, %{{[^:]+}}: index, %[[POSITION:[^:]+]]: index, %[[ARENA:[^:]+]]: memref<64xi8>
 // CHECK:         %[[HEADER:.+]] = memref.view %[[ARENA]][%c0][] : memref<64xi8> to memref<8xi64>
 // CHECK:         %[[WORD:.+]] = arith.index_cast %[[POSITION]] : index to i64
 // CHECK:         memref.store %[[WORD]], %[[HEADER]][%c1]
-// CHECK:         call @serial_task_0(%c0, %c1,
+// CHECK:         %[[WANTED:.+]] = arith.cmpi ne, %{{.+}}, %c0 : index
+// CHECK:         scf.if %[[WANTED]] {
+// CHECK:           call @elutq_parallel_for(%{{.+}}, %c1,
 // CHECK-LABEL: func.func private @serial_task_0(
 // CHECK:         memref.load %{{.+}}[%c1] : memref<8xi64>
 // CHECK:         llvm.inttoptr
@@ -98,6 +101,39 @@ func.func @layers(%tokens: memref<1xi64>, %count: index, %position: index, %aren
   scf.forall (%i) in (4) {
     %w = memref.load %w1[%i] : memref<4xf32>
     memref.store %w, %x[%i] : memref<4xf32>
+  }
+  return
+}
+
+// -----
+
+// What follows the last write to the cache is skipped where the result is not wanted, and so is what only starts the result
+// before. `elutq.tasks` tells ops and nodes.
+// CHECK:       elutq.tasks = {cached = ["elementwise node/first", "elementwise node/second", "elementwise node/start", "elementwise"]}
+// CHECK-LABEL: func.func @cached(
+// CHECK:         call @elutq_parallel_for(%{{.+}}, %c4,
+// CHECK:         call @elutq_parallel_for(%{{.+}}, %c1,
+// CHECK:         scf.if
+// CHECK:           call @elutq_parallel_for(%{{.+}}, %c1,
+// CHECK:           call @elutq_parallel_for(%{{.+}}, %c4,
+// CHECK:         }
+// CHECK-NEXT:    return
+func.func @cached(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                  %cache: memref<64xi8>, %result: memref<4xf32>) {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %f = arith.constant 1.0 : f32
+  %x = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
+  %k = memref.view %cache[%c0][] : memref<64xi8> to memref<4xf32>
+  scf.forall (%i) in (4) {
+    %row = memref.subview %x[%i] [1] [1] : memref<4xf32> to memref<1xf32, strided<[1], offset: ?>>
+    linalg.fill ins(%f : f32) outs(%row : memref<1xf32, strided<[1], offset: ?>>) loc("node/first")
+  }
+  linalg.fill ins(%f : f32) outs(%result : memref<4xf32>) loc("node/start")
+  linalg.copy ins(%x : memref<4xf32>) outs(%k : memref<4xf32>) loc("node/second")
+  scf.forall (%i) in (4) {
+    %v = memref.load %x[%i] : memref<4xf32>
+    memref.store %v, %result[%i] : memref<4xf32>
   }
   return
 }

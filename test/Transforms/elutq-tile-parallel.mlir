@@ -27,15 +27,45 @@ func.func @build_lut(%x: tensor<8x4096xf32>, %t0: tensor<2x256x4x64xi8>, %s0: te
   return %t#0 : tensor<2x256x4x64xi8>
 }
 
-// One block of activations is not worth a task.
+// Of one block of rows, a task builds the tables of some table groups.
 // CHECK-LABEL: func.func @build_one_block(
-// CHECK-NOT:     scf.forall
-// CHECK:         hlq.build_lut ins(%{{.+}} : tensor<4x4096xf32>)
+// CHECK:         scf.forall (%{{.+}}) = (0) to (128) step (8)
+// CHECK:           hlq.build_lut ins(%{{.+}} : tensor<4x256xf32>) outs({{.*}} : tensor<1x16x4x64xi8>, tensor<1x8x4xf32>,
 func.func @build_one_block(%x: tensor<4x4096xf32>, %t0: tensor<1x256x4x64xi8>, %s0: tensor<1x128x4xf32>, %u0: tensor<1x128x4xf32>) -> tensor<1x256x4x64xi8> {
   %t:3 = hlq.build_lut ins(%x : tensor<4x4096xf32>)
            outs(%t0, %s0, %u0 : tensor<1x256x4x64xi8>, tensor<1x128x4xf32>, tensor<1x128x4xf32>) {table_group = 32 : i64, lane = 1 : i32}
            -> tensor<1x256x4x64xi8>, tensor<1x128x4xf32>, tensor<1x128x4xf32>
   return %t#0 : tensor<1x256x4x64xi8>
+}
+
+// K = 4090 has no whole table groups.
+// CHECK-LABEL: func.func @build_cut(
+// CHECK-NOT:     scf.forall
+// CHECK:         hlq.build_lut ins(%{{.+}} : tensor<1x4090xf32>)
+func.func @build_cut(%x: tensor<1x4090xf32>, %t0: tensor<1x256x1x64xi8>, %s0: tensor<1x128x1xf32>, %u0: tensor<1x128x1xf32>) -> tensor<1x256x1x64xi8> {
+  %t:3 = hlq.build_lut ins(%x : tensor<1x4090xf32>)
+           outs(%t0, %s0, %u0 : tensor<1x256x1x64xi8>, tensor<1x128x1xf32>, tensor<1x128x1xf32>) {table_group = 32 : i64, lane = 1 : i32}
+           -> tensor<1x256x1x64xi8>, tensor<1x128x1xf32>, tensor<1x128x1xf32>
+  return %t#0 : tensor<1x256x1x64xi8>
+}
+
+// What only gives the tables their input is computed where they are built; what others read, too, is not.
+// CHECK-LABEL: func.func @gated(
+// CHECK-SAME:    %[[GATE:.+]]: tensor<1x2048xf32>, %[[UP:.+]]: tensor<1x2048xf32>, %[[E:.+]]: tensor<1x2048xf32>, %[[T:.+]]: tensor<1x128x1x64xi8>
+// CHECK:         %[[ACTIVE:.+]] = linalg.exp ins(%[[GATE]] : tensor<1x2048xf32>)
+// CHECK:         scf.forall (%{{.+}}) = (0) to (64) step (4)
+// CHECK:           %[[PART:.+]] = tensor.extract_slice %[[ACTIVE]]
+// CHECK:           %[[X:.+]] = linalg.mul ins(%[[PART]], %{{.+}} : tensor<1x128xf32>, tensor<1x128xf32>)
+// CHECK:           hlq.build_lut ins(%[[X]] : tensor<1x128xf32>)
+// CHECK:         return %{{.+}}, %[[ACTIVE]]
+func.func @gated(%gate: tensor<1x2048xf32>, %up: tensor<1x2048xf32>, %e: tensor<1x2048xf32>, %t0: tensor<1x128x1x64xi8>, %s0: tensor<1x64x1xf32>,
+                 %u0: tensor<1x64x1xf32>) -> (tensor<1x128x1x64xi8>, tensor<1x2048xf32>) {
+  %active = linalg.exp ins(%gate : tensor<1x2048xf32>) outs(%e : tensor<1x2048xf32>) -> tensor<1x2048xf32>
+  %x = linalg.mul ins(%active, %up : tensor<1x2048xf32>, tensor<1x2048xf32>) outs(%e : tensor<1x2048xf32>) -> tensor<1x2048xf32>
+  %t:3 = hlq.build_lut ins(%x : tensor<1x2048xf32>)
+           outs(%t0, %s0, %u0 : tensor<1x128x1x64xi8>, tensor<1x64x1xf32>, tensor<1x64x1xf32>) {table_group = 32 : i64, lane = 1 : i32}
+           -> tensor<1x128x1x64xi8>, tensor<1x64x1xf32>, tensor<1x64x1xf32>
+  return %t#0, %active : tensor<1x128x1x64xi8>, tensor<1x2048xf32>
 }
 
 // Attention: one head, and where there are many rows, an eighth of them but at least 4.

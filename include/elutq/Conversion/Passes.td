@@ -51,7 +51,8 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
     One generator, driven by `#hlq.layout`, `m_tile` and `table_group`, emits the kernels of all instruction sets: vectors
     of plane bytes are cut into nibbles, `hlq.lookup` finds their table entries, and either `hlq.accumulate` (dword lanes)
     or a pair of 16-bit sums (byte lanes) adds them; codes of 8 bits go to `hlq.dot`. K is cut into pieces
-    whose tables stay in the first-level cache.
+    whose tables stay in the first-level cache. Where there is one block of activations, weights are read once, from memory: they
+    are fetched 2048 bytes ahead (`memref.prefetch`), as the prefetchers of machines start anew on each page.
 
     Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup`,
     `hlq.accumulate` and `hlq.dot` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.

@@ -47,7 +47,9 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
     Every iteration of a resulting `scf.forall` is independent of the others and costs enough to be worth a task:
 
     - `hlq.lut_matmul`, `hlq.code_matmul`: `n_tile` row blocks of its kernel; all blocks of activations are in one task, which reads the weights once;
-    - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one;
+    - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one, else table groups, where they are
+      long enough (2048 columns); an elementwise op that gives them their input, and nothing else, moves into the loop where a
+      tile of it fits the stack: the activation and gate of an MLP, the last step of a norm;
     - `lm.attention`: one head, and rows where there are many;
     - contractions in float: columns;
     - other linalg ops: the first parallel loop, where the op has at least `min-work` iterations.
@@ -73,7 +75,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"minWork", "min-work", "int64_t", /*default=*/"32768",
                         "Iterations below which a linalg op stays serial (default 32768)">];
-  let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">];
+  let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">,
+                    Statistic<"numFused", "num-fused", "Number of elementwise ops moved into the loop of their consumer">];
 }
 
 def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionOpInterface"> {
@@ -175,7 +178,7 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     A task runs the iterations `[begin, end)`, numbered through all its loops. It takes the offsets of its buffers from `%args`,
     constant data of the call, and count and position from the header of the arena (i64 words: count, position, address of the
     tokens, address of the result), which the entry writes. So the tasks of equal layers are equal, and
-    `duplicate-function-elimination` leaves one. Parallel tasks are called by `elutq_parallel_for`, serial ones directly:
+    `duplicate-function-elimination` leaves one. All are called by `elutq_parallel_for`, serial ones as one iteration:
 
     ```mlir
     %args = memref.get_global @elutq_entry_decode_args_3 : memref<4xi64>
@@ -183,6 +186,11 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     %n = arith.constant 16 : index
     func.call @elutq_parallel_for(%task, %n, %arena, %weights, %cache, %args) : ...
     ```
+
+    Behind the last op that writes to the cache, nothing but the result is computed: these calls are skipped where its address is
+    zero, as in all chunks of a prompt but the last. What only starts the result moves there, such as a fill; an op that computes it
+    earlier is an error. The module gets `elutq.tasks`, which describes for people what each call of each
+    entry computes: its `hlq` and `lm` ops and the names of their nodes.
 
     Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
     Next: `duplicate-function-elimination`.

@@ -93,8 +93,10 @@ protected:
   mlir::Value loadParam(int64_t group, int64_t number, int64_t piece) {
     int64_t offset = unit.planesBytes + group * unit.groupParamBytes +
                      (number * unit.rows + piece * kFloatLanes) * unit.paramBytes;
-    mlir::Value bytes = loadVector(getInts(kFloatLanes * unit.paramBytes, 8), op.getPacked(),
-                                   {nBlock, add(unitOffset, offset)});
+    mlir::Value place = add(unitOffset, offset);
+    if (offset % kLineBytes == 0)
+      prefetch(place);
+    mlir::Value bytes = loadVector(getInts(kFloatLanes * unit.paramBytes, 8), op.getPacked(), {nBlock, place});
     mlir::Value param = bitcast(mlir::VectorType::get(kFloatLanes, layout.getParamType()), bytes);
     return layout.getParamType().isF32() ? param : mlir::arith::ExtFOp::create(b, loc, getFloats(), param).getResult();
   }
@@ -277,8 +279,6 @@ protected:
     y = loop(firstUnit, endUnit, 1, y, [&](mlir::Value u, mlir::ValueRange args) {
       llvm::SmallVector<mlir::Value> y(args);
       setUnit(u);
-      for (int64_t line = unit.planesBytes; line < unit.unitBytes; line += kLineBytes)
-        prefetch(add(unitOffset, line));
       for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
         emitGroup(group, y);
       return y;

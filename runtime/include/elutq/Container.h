@@ -18,6 +18,8 @@
 // Sections:
 //   meta       UTF-8 lines `key=value`; in a value, backslash is written `\\` and a line break `\n`
 //   tokenizer  optional, see TokenizerFormat.h
+//   tasks      optional, for traces: a line `ENTRY<tab>NAME` per call of elutq_parallel_for by an entry, in the order of the
+//              calls; ENTRY is decode or prefill, NAME what the task computes
 //   weights    what the compiled code reads; its size is meta's weights_bytes
 //
 //===----------------------------------------------------------------------===//
@@ -41,6 +43,7 @@ inline constexpr uint32_t kMaxSections = 64;
 
 inline constexpr char kMetaSection[] = "meta";
 inline constexpr char kTokenizerSection[] = "tokenizer";
+inline constexpr char kTasksSection[] = "tasks";
 inline constexpr char kWeightsSection[] = "weights";
 
 /// The first 64 bytes of a container.

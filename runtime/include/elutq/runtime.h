@@ -180,6 +180,13 @@ ELUTQ_API int32_t elutq_session_threads(const elutq_session *session);
 /** Forgets all tokens; memory is kept. */
 ELUTQ_API void elutq_reset(elutq_session *session);
 
+/** Records what each thread of the session does from here on, and forgets what was recorded before. Errors: ARGUMENT, MEMORY. */
+ELUTQ_API elutq_status elutq_trace_start(elutq_session *session);
+
+/** Ends the recording and writes it to the file `path`, zero-terminated, as Chrome trace events (JSON), for Perfetto or
+ *  chrome://tracing. Errors: ARGUMENT, IO, STATE (nothing was recorded), MEMORY. */
+ELUTQ_API elutq_status elutq_trace_write(elutq_session *session, const char *path);
+
 /** Bytes elutq_state_save needs. */
 ELUTQ_API uint64_t elutq_state_bytes(const elutq_session *session);
 
@@ -226,8 +233,8 @@ ELUTQ_API void elutq_sampler_reset(elutq_sampler *sampler);
 typedef void (*elutq_task)(int64_t begin, int64_t end, uint8_t *arena, const uint8_t *weights, uint8_t *cache,
                            const int64_t *args);
 
-/** Runs `task` over [0, count) cut into contiguous pieces, one per thread of the session that runs on the calling
- *  thread; returns when all are done. Without a session: one direct call. Only called by compiled code. */
+/** Runs `task` over [0, count) in contiguous chunks, on the threads of the session that runs on the calling thread; returns
+ *  when all are done. Without a session: one direct call. Only called by compiled code, also for what is serial (count 1). */
 ELUTQ_API void elutq_parallel_for(elutq_task task, int64_t count, uint8_t *arena, const uint8_t *weights,
                                   uint8_t *cache, const int64_t *args);
 

@@ -20,6 +20,41 @@ func.func @dword(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x
 
 // -----
 
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>
+
+// With one block of activations, weights come from memory: each of the four lines of a unit of 224 bytes is fetched 2048
+// bytes ahead.
+// CHECK-LABEL: func.func @prefetch(
+// CHECK-SAME:    %[[W:[^:]*]]: memref<4x896xi8>
+// CHECK:         scf.for %[[UNIT:[^ ]*]] = {{.*}} iter_args
+// CHECK:         %[[BASE:.*]] = arith.muli %[[UNIT]], %c224
+// CHECK:         %[[AHEAD:.*]] = arith.addi %[[BASE]], %c2048
+// CHECK:         memref.prefetch %[[W]][%{{.*}}, %[[AHEAD]]], read, locality<3>, data
+// CHECK-COUNT-3: memref.prefetch
+// CHECK-NOT:     memref.prefetch
+func.func @prefetch(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1xf32>, %w: memref<4x896xi8>, %y: memref<1x64xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x8x1x64xi8>, memref<1x4x1xf32>, memref<1x4x1xf32>, memref<4x896xi8>)
+    outs(%y : memref<1x64xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>
+
+// Of several blocks, only the first would find the weights in memory.
+// CHECK-LABEL: func.func @no_prefetch(
+// CHECK-NOT:     memref.prefetch
+func.func @no_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memref<2x4x1xf32>, %w: memref<4x896xi8>, %y: memref<2x64xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<2x8x1x64xi8>, memref<2x4x1xf32>, memref<2x4x1xf32>, memref<4x896xi8>)
+    outs(%y : memref<2x64xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}
+
+// -----
+
 #layout = #hlq.layout<lane = byte, rows = 32, bits = 1, group_size = 32, params = symmetric, param_type = f16, zero_point = 1>
 #kernel = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 4>
 

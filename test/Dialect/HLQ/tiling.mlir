@@ -107,3 +107,31 @@ module attributes {transform.with_named_sequence} {
     transform.yield
   }
 }
+
+// -----
+
+// A tile of table groups reads their columns, and writes their chunks, scales and sums.
+// CHECK:       #[[$COLUMNS:.+]] = affine_map<(d0) -> (d0 * 64)>
+// CHECK:       #[[$CHUNKS:.+]] = affine_map<(d0) -> (d0 * 4)>
+// CHECK-LABEL: func.func @build_lut_groups(
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: tensor<1x128xf32>
+// CHECK:         scf.forall (%[[I:.+]]) in (2)
+// CHECK-DAG:       %[[COLUMN:.+]] = affine.apply #[[$COLUMNS]](%[[I]])
+// CHECK-DAG:       %[[CHUNK:.+]] = affine.apply #[[$CHUNKS]](%[[I]])
+// CHECK-DAG:       tensor.extract_slice %[[X]][0, %[[COLUMN]]] [1, 64]
+// CHECK:           hlq.build_lut {{.*}} outs({{.*}} : tensor<1x4x1x64xi8>, tensor<1x2x1xf32>, tensor<1x2x1xf32>)
+// CHECK:           tensor.parallel_insert_slice %{{.+}}#0 into %{{.+}}[0, %[[CHUNK]], 0, 0] [1, 4, 1, 64]
+func.func @build_lut_groups(%x: tensor<1x128xf32>, %t0: tensor<1x8x1x64xi8>, %s0: tensor<1x4x1xf32>, %u0: tensor<1x4x1xf32>) -> tensor<1x8x1x64xi8> {
+  %t:3 = hlq.build_lut ins(%x : tensor<1x128xf32>)
+           outs(%t0, %s0, %u0 : tensor<1x8x1x64xi8>, tensor<1x4x1xf32>, tensor<1x4x1xf32>) {table_group = 32 : i64, lane = 1 : i32}
+           -> tensor<1x8x1x64xi8>, tensor<1x4x1xf32>, tensor<1x4x1xf32>
+  return %t#0 : tensor<1x8x1x64xi8>
+}
+
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%root: !transform.any_op {transform.readonly}) {
+    %op = transform.structured.match ops{["hlq.build_lut"]} in %root : (!transform.any_op) -> !transform.any_op
+    %tiled, %forall = transform.structured.tile_using_forall %op tile_sizes [0, 2] : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}

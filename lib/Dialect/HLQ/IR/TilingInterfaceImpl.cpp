@@ -31,20 +31,43 @@ static TilingResult cloneTiled(OpBuilder &builder, Operation *op, ValueRange ope
 }
 
 //===----------------------------------------------------------------------===//
-// Tables or rounded activations: one loop over the blocks of m_tile rows
+// Tables or rounded activations: a loop over the blocks of m_tile rows and one over the table groups
 //===----------------------------------------------------------------------===//
 
 template <typename OpTy>
-static SmallVector<Range> getRowBlocks(OpTy op, OpBuilder &builder) {
-  OpFoldResult blocks = tensor::getMixedSize(builder, op.getLoc(), op.getInits()[0], 0);
-  return {{builder.getIndexAttr(0), blocks, builder.getIndexAttr(1)}};
+static SmallVector<Range> getActivationLoops(OpTy op, OpBuilder &builder) {
+  OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
+  // The scales have one number per table group.
+  return {{zero, tensor::getMixedSize(builder, op.getLoc(), op.getInits()[1], 0), one},
+          {zero, tensor::getMixedSize(builder, op.getLoc(), op.getInits()[1], 1), one}};
+}
+
+/// The tile of an init, whose second dim is table groups, or, in entries, chunks of 16 columns.
+template <typename OpTy>
+static void getInitTile(OpTy op, OpBuilder &builder, unsigned number, ArrayRef<OpFoldResult> offsets,
+                        ArrayRef<OpFoldResult> sizes, Slice &initOffsets, Slice &initSizes) {
+  int64_t perGroup = number == 0 ? op.getTableGroup() / 16 : 1;
+  Location loc = op.getLoc();
+  initOffsets = {offsets[0], scaleBy(builder, loc, offsets[1], perGroup)};
+  initSizes = {sizes[0], scaleBy(builder, loc, sizes[1], perGroup)};
 }
 
 template <typename OpTy>
-static FailureOr<TilingResult> tileRows(OpTy op, OpBuilder &builder, OpFoldResult offset, OpFoldResult size) {
+static FailureOr<TilingResult> tileActivations(OpTy op, OpBuilder &builder, ArrayRef<OpFoldResult> offsets,
+                                               ArrayRef<OpFoldResult> sizes) {
   if (op.getNumResults() == 0)
     return failure();
   Location loc = op.getLoc();
+  OpFoldResult offset = offsets[0], size = sizes[0];
+  // Only table groups of whole columns can be told apart: columns that K lacks are no part of the input.
+  OpFoldResult firstColumn = builder.getIndexAttr(0), columns = tensor::getMixedSize(builder, loc, op.getInput(), 1);
+  int64_t groups = cast<ShapedType>(op.getInits()[1].getType()).getDimSize(1);
+  if (getConstantIntValue(sizes[1]) != groups) {
+    if (getConstantIntValue(columns) != groups * static_cast<int64_t>(op.getTableGroup()))
+      return op.emitOpError("expected whole table groups to tile, but got an input of shape ") << op.getInput().getType();
+    firstColumn = scaleBy(builder, loc, offsets[1], op.getTableGroup());
+    columns = scaleBy(builder, loc, sizes[1], op.getTableGroup());
+  }
   int64_t mTile = cast<ShapedType>(op.getInits()[0].getType()).getDimSize(2);
   // The rows of the tile; the last block of all may have fewer than m_tile.
   OpFoldResult firstRow = scaleBy(builder, loc, offset, mTile);
@@ -58,40 +81,48 @@ static FailureOr<TilingResult> tileRows(OpTy op, OpBuilder &builder, OpFoldResul
   }
 
   SmallVector<Operation *> slices;
-  SmallVector<Value> operands{extractLeadingSlice(builder, loc, op.getInput(), {firstRow}, {rows}, slices)};
+  SmallVector<Value> operands{
+      extractLeadingSlice(builder, loc, op.getInput(), {firstRow, firstColumn}, {rows, columns}, slices)};
   SmallVector<Value> inits;
-  for (Value init : op.getInits())
-    inits.push_back(extractLeadingSlice(builder, loc, init, offset, size, slices));
+  for (auto [number, init] : llvm::enumerate(op.getInits())) {
+    Slice initOffsets, initSizes;
+    getInitTile(op, builder, number, offsets, sizes, initOffsets, initSizes);
+    inits.push_back(extractLeadingSlice(builder, loc, init, initOffsets, initSizes, slices));
+  }
   llvm::append_range(operands, inits);
   return cloneTiled(builder, op, operands, inits, std::move(slices));
 }
 
 template <typename OpTy>
-static void getRowsPosition(OpTy op, OpBuilder &builder, unsigned resultNumber, OpFoldResult offset, OpFoldResult size,
-                            Slice &resultOffsets, Slice &resultSizes) {
-  resultSizes = tensor::getMixedSizes(builder, op.getLoc(), op.getInits()[resultNumber]);
-  resultOffsets.assign(resultSizes.size(), builder.getIndexAttr(0));
-  resultOffsets[0] = offset;
-  resultSizes[0] = size;
+static void getActivationPosition(OpTy op, OpBuilder &builder, unsigned resultNumber, ArrayRef<OpFoldResult> offsets,
+                                  ArrayRef<OpFoldResult> sizes, Slice &resultOffsets, Slice &resultSizes) {
+  getInitTile(op, builder, resultNumber, offsets, sizes, resultOffsets, resultSizes);
+  SmallVector<OpFoldResult> whole = tensor::getMixedSizes(builder, op.getLoc(), op.getInits()[resultNumber]);
+  for (OpFoldResult size : ArrayRef(whole).drop_front(2)) {
+    resultOffsets.push_back(builder.getIndexAttr(0));
+    resultSizes.push_back(size);
+  }
 }
 
-#define TILED_BY_ROWS(OP)                                                                                              \
-  SmallVector<utils::IteratorType> OP::getLoopIteratorTypes() { return {utils::IteratorType::parallel}; }              \
-  SmallVector<Range> OP::getIterationDomain(OpBuilder &builder) { return getRowBlocks(*this, builder); }               \
+#define TILED_ACTIVATIONS(OP)                                                                                          \
+  SmallVector<utils::IteratorType> OP::getLoopIteratorTypes() {                                                        \
+    return {utils::IteratorType::parallel, utils::IteratorType::parallel};                                             \
+  }                                                                                                                    \
+  SmallVector<Range> OP::getIterationDomain(OpBuilder &builder) { return getActivationLoops(*this, builder); }         \
   FailureOr<TilingResult> OP::getTiledImplementation(OpBuilder &builder, ArrayRef<OpFoldResult> offsets,               \
                                                      ArrayRef<OpFoldResult> sizes) {                                   \
-    return tileRows(*this, builder, offsets[0], sizes[0]);                                                             \
+    return tileActivations(*this, builder, offsets, sizes);                                                            \
   }                                                                                                                    \
   LogicalResult OP::getResultTilePosition(OpBuilder &builder, unsigned resultNumber, ArrayRef<OpFoldResult> offsets,   \
                                           ArrayRef<OpFoldResult> sizes, Slice &resultOffsets, Slice &resultSizes) {    \
-    getRowsPosition(*this, builder, resultNumber, offsets[0], sizes[0], resultOffsets, resultSizes);                   \
+    getActivationPosition(*this, builder, resultNumber, offsets, sizes, resultOffsets, resultSizes);                   \
     return success();                                                                                                  \
   }
 
-TILED_BY_ROWS(BuildLutOp)
-TILED_BY_ROWS(QuantizeRowsOp)
+TILED_ACTIVATIONS(BuildLutOp)
+TILED_ACTIVATIONS(QuantizeRowsOp)
 
-#undef TILED_BY_ROWS
+#undef TILED_ACTIVATIONS
 
 //===----------------------------------------------------------------------===//
 // Products: a loop over the blocks of m_tile rows and one over the row blocks of the weights
