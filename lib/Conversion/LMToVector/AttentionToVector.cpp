@@ -65,9 +65,10 @@ struct VectorEmitter : AttentionEmitter {
     weights = emitScratch(op, {tileRows, part});
   }
 
-  /// Vectors side by side in the tile of a product with `rows` rows, a divisor of `vectors`.
+  /// Vectors side by side in the tile of a product with `rows` rows, a divisor of `vectors`. Up to a whole row of values: what
+  /// fetches memory ahead follows rows better than halves of rows.
   int64_t tileVectors(int64_t rows, int64_t vectors) const {
-    int64_t width = std::min<int64_t>(std::max<int64_t>(accumulators / rows, 1), 4);
+    int64_t width = std::min<int64_t>(std::max<int64_t>(accumulators / rows, 1), 8);
     while (vectors % width != 0)
       --width;
     return width;
@@ -172,17 +173,19 @@ struct VectorEmitter : AttentionEmitter {
       Value number = arith::IndexCastOp::create(b, loc, b.getI32Type(), bound);
       return arith::CmpIOp::create(b, loc, predicate, lanes, broadcast(integers, number));
     };
-    Value start = roundDown(lower, kLanes);
-    Value maxima = fold(start, upper, kLanes, splat(vector, -kInfinity), [&](Value k, ValueRange state) {
+    // Masked where it is read, twice: a store of some lanes, and a load behind it, would cost more.
+    auto scoresAt = [&](Value k) {
       Value seen = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
                                          compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
-      Value scores = select(seen, load(vector, weights, {index(i), k}), splat(vector, -kInfinity));
-      store(scores, weights, {index(i), k});
-      return SmallVector<Value>{maxf(state[0], scores)};
+      return select(seen, load(vector, weights, {index(i), k}), splat(vector, -kInfinity));
+    };
+    Value start = roundDown(lower, kLanes);
+    Value maxima = fold(start, upper, kLanes, splat(vector, -kInfinity), [&](Value k, ValueRange state) {
+      return SmallVector<Value>{maxf(state[0], scoresAt(k))};
     })[0];
     Value max = maxf(reduce(maxima, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
     Value sums = fold(start, upper, kLanes, splat(vector, 0.0f), [&](Value k, ValueRange state) {
-      Value powers = exp(subf(load(vector, weights, {index(i), k}), broadcast(vector, max)));
+      Value powers = exp(subf(scoresAt(k), broadcast(vector, max)));
       Value scaled = powers;
       if (valueScales)
         scaled = mulf(powers, load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}));
