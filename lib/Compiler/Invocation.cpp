@@ -261,8 +261,13 @@ Error Compilation::lowerToLLVM() {
       return error;
     return printIR(*module);
   }
-  if (Error error = runStage("vectorize", "", buildVectorizePipeline))
-    return error;
+  Error vectorized = runStage("vectorize", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
+    VectorizeOptions vectorize;
+    vectorize.isa = target.getISA().str();
+    buildVectorizePipeline(manager, vectorize);
+  });
+  if (vectorized)
+    return vectorized;
   if (options.emit == EmitKind::Vector)
     return printIR(*module);
   Error lowered = runStage("lower to llvm", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {

@@ -120,8 +120,8 @@ Error elutq::verify(const CompileOptions &options) {
     return outOfRange("--chunk", "1 to 4096 tokens", options.chunk);
   if (options.maxContext < 0 || options.maxContext > (int64_t(1) << 24))
     return outOfRange("--max-context", "1 to 16777216 tokens", options.maxContext);
-  if (options.cacheType != "f16" && options.cacheType != "f32")
-    return createStringError("--kv-cache: expected f16 or f32, but got '%s'", options.cacheType.c_str());
+  if (!is_contained({"f16", "f32", "int8"}, options.cacheType))
+    return createStringError("--kv-cache: expected f16, f32 or int8, but got '%s'", options.cacheType.c_str());
   if (options.algorithm != "auto" && options.algorithm != "lut" && options.algorithm != "dot")
     return createStringError("--algorithm: expected auto, lut or dot, but got '%s'", options.algorithm.c_str());
   if (options.threads > 4096)

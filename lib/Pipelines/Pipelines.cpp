@@ -24,8 +24,10 @@ void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOpti
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createSimplifyLinalgPass());
   functions.addPass(createCSEPass());
-  if (options.parallel)
+  if (options.parallel) {
+    functions.addPass(createSplitAttentionPass());
     functions.addPass(createTileParallelPass());
+  }
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
   functions.addPass(createScheduleTasksPass());
@@ -56,10 +58,12 @@ void elutq::buildToLoopsPipeline(OpPassManager &manager) {
   functions.addPass(createCSEPass());
 }
 
-void elutq::buildVectorizePipeline(OpPassManager &manager) {
+void elutq::buildVectorizePipeline(OpPassManager &manager, const VectorizeOptions &options) {
   OpPassManager &functions = manager.nest<func::FuncOp>();
   functions.addPass(createConvertHLQToVectorPass());
-  functions.addPass(createConvertLMToVectorPass());
+  // What 32 registers of 512 bits hold beside their operands, else what 16 of 256 or 32 of 128 hold.
+  int64_t accumulators = StringRef(options.isa).starts_with("avx512") ? 16 : 6;
+  functions.addPass(createConvertLMToVectorPass(ConvertLMToVectorPassOptions{accumulators}));
   functions.addPass(createVectorizeLinalgPass());
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
@@ -98,8 +102,8 @@ void elutq::registerPipelines() {
   PassPipelineRegistration<TileOptions>(
       "elutq-tile-and-bufferize", "Entries on tensors to entries that call tasks on memrefs", buildTileAndBufferizePipeline);
   PassPipelineRegistration<>("elutq-to-loops", "hlq, lm and linalg ops in tasks to scalar loops", buildToLoopsPipeline);
-  PassPipelineRegistration<>("elutq-vectorize", "hlq, lm and linalg ops in tasks to loops over vectors",
-                             buildVectorizePipeline);
+  PassPipelineRegistration<VectorizeOptions>("elutq-vectorize", "hlq, lm and linalg ops in tasks to loops over vectors",
+                                             buildVectorizePipeline);
   PassPipelineRegistration<LowerToLLVMOptions>("elutq-lower-to-llvm", "Loops and vectors to the llvm dialect",
                                                buildLowerToLLVMPipeline);
 }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Buffers.h"
+#include "Tasks.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Transforms/Passes.h"
@@ -23,9 +24,6 @@ using namespace elutq;
 namespace {
 
 constexpr int64_t kLanes = 16;
-
-/// Tasks that a loop is cut into where its iterations are many: enough to balance a handful of threads.
-constexpr int64_t kTasks = 16;
 
 /// What an activation costs in a table or rounded, with what is fused into it, in iterations of an elementwise op.
 constexpr int64_t kActivationWork = 16;
@@ -61,8 +59,20 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
           return {0, largestDivisor(groups, llvm::divideCeil(groups, kTasks))};
         })
         .Case([&](lm::AttentionOp op) -> SmallVector<int64_t> {
-          int64_t rows = dimSize(op.getQuery(), 0);
-          return {rows >= 8 ? largestDivisor(rows, std::max<int64_t>(rows / 8, 4)) : 0, 1};
+          int64_t rows = dimSize(op.getQuery(), 0), kvHeads = dimSize(op.getKey(), 0);
+          int64_t group = dimSize(op.getQuery(), 1) / kvHeads;
+          // All heads that share a KV head, so that its keys and values are read once, and no fewer rows than a tile has.
+          int64_t limit = std::max<int64_t>(rows * kvHeads / kTasks, llvm::divideCeil(8, group));
+          return {largestDivisor(rows, limit), group};
+        })
+        .Case([&](lm::AttentionPartsOp op) -> SmallVector<int64_t> {
+          return {dimSize(op.getQuery(), 1) / dimSize(op.getKey(), 0), 1};
+        })
+        .Case([&](lm::MergePartsOp op) -> SmallVector<int64_t> {
+          int64_t heads = dimSize(op.getSums(), 0);
+          if (cast<ShapedType>(op.getSums().getType()).getNumElements() < minWork)
+            return {};
+          return {largestDivisor(heads, llvm::divideCeil(heads, kTasks))};
         })
         .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op); })
         .Default([](Operation *) { return SmallVector<int64_t>(); });

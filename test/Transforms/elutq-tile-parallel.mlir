@@ -68,14 +68,29 @@ func.func @gated(%gate: tensor<1x2048xf32>, %up: tensor<1x2048xf32>, %e: tensor<
   return %t#0, %active : tensor<1x128x1x64xi8>, tensor<1x2048xf32>
 }
 
-// Attention: one head, and where there are many rows, an eighth of them but at least 4.
+// Attention: all heads that share a KV head, and as many rows as make a tile.
 // CHECK-LABEL: func.func @attention(
-// CHECK:         scf.forall (%{{.+}}, %{{.+}}) = (0, 0) to (8, 4) step (4, 1)
-// CHECK:           lm.attention {{.*}} outs(%{{.+}} : tensor<4x1x64xf32>)
-func.func @attention(%q: tensor<8x4x64xf32>, %k: tensor<1x544x64xf16>, %v: tensor<1x544x64xf16>, %p: index, %i: tensor<8x4x64xf32>) -> tensor<8x4x64xf32> {
-  %o = lm.attention ins(%q, %k, %v, %p : tensor<8x4x64xf32>, tensor<1x544x64xf16>, tensor<1x544x64xf16>)
+// CHECK:         scf.forall (%{{.+}}) = (0) to (8) step (2)
+// CHECK:           lm.attention {{.*}} outs(%{{.+}} : tensor<2x4x64xf32>)
+func.func @attention(%q: tensor<8x4x64xf32>, %k: tensor<1x9x64x64xf16>, %v: tensor<1x576x64xf16>, %p: index, %i: tensor<8x4x64xf32>) -> tensor<8x4x64xf32> {
+  %o = lm.attention ins(%q, %k, %v, %p : tensor<8x4x64xf32>, tensor<1x9x64x64xf16>, tensor<1x576x64xf16>)
          outs(%i : tensor<8x4x64xf32>) {scale = 1.250000e-01 : f32, window = 512 : i64} -> tensor<8x4x64xf32>
   return %o : tensor<8x4x64xf32>
+}
+
+// Parts: a KV head and a slot. So little to merge stays serial.
+// CHECK-LABEL: func.func @parts(
+// CHECK:         scf.forall (%{{.+}}, %{{.+}}) = (0, 0) to (4, 4) step (2, 1)
+// CHECK:           lm.attention_parts {{.*}} outs(%{{.+}}, %{{.+}} : tensor<2x1x2x64xf32>, tensor<2x1x2x2xf32>)
+// CHECK:         lm.merge_parts {{.*}} outs(%{{.+}} : tensor<1x4x64xf32>)
+func.func @parts(%q: tensor<1x4x64xf32>, %k: tensor<2x8x64x64xf16>, %v: tensor<2x512x64xf16>, %p: index, %s: tensor<4x4x2x64xf32>,
+                 %t: tensor<4x4x2x2xf32>, %i: tensor<1x4x64xf32>) -> tensor<1x4x64xf32> {
+  %c0 = arith.constant 0 : index
+  %a:2 = lm.attention_parts ins(%q, %k, %v, %p, %c0 : tensor<1x4x64xf32>, tensor<2x8x64x64xf16>, tensor<2x512x64xf16>)
+           outs(%s, %t : tensor<4x4x2x64xf32>, tensor<4x4x2x2xf32>) {scale = 1.0 : f32, part = 64 : i64, slots = 4 : i64}
+           -> tensor<4x4x2x64xf32>, tensor<4x4x2x2xf32>
+  %o = lm.merge_parts ins(%a#0, %a#1, %p : tensor<4x4x2x64xf32>, tensor<4x4x2x2xf32>) outs(%i : tensor<1x4x64xf32>) {part = 64 : i64} -> tensor<1x4x64xf32>
+  return %o : tensor<1x4x64xf32>
 }
 
 // The columns of a product: a task reads its weights once for all rows.

@@ -34,7 +34,7 @@ def window_of(layer):
 
 def capacity_of(layer, context, chunk):
     def up(n):
-        return (n + 15) // 16 * 16
+        return (n + 63) // 64 * 64
 
     return min(up(context), up(WINDOW + chunk)) if window_of(layer) else up(context)
 
@@ -134,18 +134,18 @@ def entry_text(name, rows, layers, context, chunk):
     caches = []
     for i in range(layers):
         cap = capacity_of(i, context, chunk)
-        ct = f"tensor<{KV_HEADS}x{cap}x{HEAD}xf16>"
+        kt, vt = f"tensor<{KV_HEADS}x{cap // 64}x{HEAD}x64xf16>", f"tensor<{KV_HEADS}x{cap}x{HEAD}xf16>"
         h = w.norm(x, f"norm_a{i}")
         q = w.rotary(w.heads(w.matmul(h, HIDDEN, f"q{i}", HEADS * HEAD), HEADS), HEADS, None)
         k = w.rotary(w.heads(w.matmul(h, HIDDEN, f"k{i}", KV_HEADS * HEAD), KV_HEADS), KV_HEADS, None)
         v = w.heads(w.matmul(h, HIDDEN, f"v{i}", KV_HEADS * HEAD), KV_HEADS)
         kvt, qt = f"tensor<{m}x{KV_HEADS}x{HEAD}xf32>", f"tensor<{m}x{HEADS}x{HEAD}xf32>"
-        new = [w.op(f"lm.cache_append ins({u}, %position, %count : {kvt}) outs(%{c}{i} : {ct}) -> {ct}")
-               for u, c in ((k, "k"), (v, "v"))]
-        caches += [(f"%k{i}", ct, new[0]), (f"%v{i}", ct, new[1])]
+        new = [w.op(f"lm.cache_append ins({u}, %position, %count : {kvt}) outs(%{c}{i} : {t}) -> {t}")
+               for u, c, t in ((k, "k", kt), (v, "v", vt))]
+        caches += [(f"%k{i}", kt, new[0]), (f"%v{i}", vt, new[1])]
         init = w.op(f"tensor.empty() : {qt}")
-        a = w.op(f"lm.attention ins({q}, {new[0]}, {new[1]}, %position : {qt}, {ct}, {ct}) outs({init} : {qt}) "
-                 f"{{scale = 0.25 : f32, window = {window_of(i)} : i64, softcap = {SOFTCAP} : f32}} -> {qt}")
+        a = w.op(f"lm.attention ins({q}, {new[0]}, {new[1]}, %position : {qt}, {kt}, {vt}) outs({init} : {qt}) "
+                 f"{{scale = 0.25 : f32, window = {window_of(i)} : i64, softcap = {SOFTCAP} : f32, part = 64 : i64}} -> {qt}")
         a = w.op(f"tensor.collapse_shape {a} [[0], [1, 2]] : {qt} into tensor<{m}x{HEADS * HEAD}xf32>")
         x = w.elementwise("addf", x, w.matmul(a, HEADS * HEAD, f"o{i}", HIDDEN), HIDDEN)
         h = w.norm(x, f"norm_f{i}")

@@ -15,7 +15,7 @@ import decoder_model as decoder
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("ELUTQ_BUILD", SOURCE / "build" / "release"))
 OPT = BUILD / "bin" / "elutq-opt"
-CONTEXT, CHUNK = 64, 16
+CONTEXT, CHUNK = 150, 16
 
 LLVM = pathlib.Path(os.environ.get("ELUTQ_LLVM_BIN", "/usr/lib/llvm-22/bin"))
 if not (LLVM / "mlir-translate").exists():

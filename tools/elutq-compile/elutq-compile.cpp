@@ -68,7 +68,7 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
                                     cl::value_desc("tokens"), cl::location(options.maxContext), cl::cat(category));
   cl::opt<int64_t, true> chunk("chunk", cl::desc("Tokens of one prefill step; default 64"), cl::value_desc("tokens"),
                                cl::location(options.chunk), cl::init(64), cl::cat(category));
-  cl::opt<std::string, true> cache("kv-cache", cl::desc("Numbers of the key-value cache: f16 (default) or f32"),
+  cl::opt<std::string, true> cache("kv-cache", cl::desc("Numbers of the key-value cache: f16 (default), f32 or int8"),
                                    cl::value_desc("type"), cl::location(options.cacheType), cl::init("f16"), cl::cat(category));
   cl::opt<bool, true> consistent("consistent", cl::desc("The same algorithm, and so the same bits, in prefill and decode"),
                                  cl::location(options.consistent), cl::cat(category));

@@ -130,14 +130,17 @@ def ConvertLMToVectorPass : InterfacePass<"convert-lm-to-vector", "::mlir::Funct
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let options = [Option<"accumulators", "accumulators", "int64_t", /*default=*/"6",
+                        "Vectors of 16 sums that attention keeps in registers; results do not depend on it (default 6, for 16 registers of "
+                        "256 bits or 32 of 128)">];
   let statistics = [Statistic<"numVectorized", "num-vectorized", "Number of lm ops lowered to vectors">];
 }
 
 def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::FunctionOpInterface"> {
   let summary = "Lower bufferized lm ops to scalar loops, the reference";
   let description = [{
-    Attention becomes a softmax in three passes over the visible positions, in ascending order. Differs from
-    `convert-lm-to-vector` by rounding only.
+    Attention goes through the parts of the visible positions one row and one number at a time. Gives the bits that
+    `convert-lm-to-vector` gives.
 
     Requires: memref operands. Ensures: no `lm` op remains. Next: `elutq-expand-math`.
 
@@ -167,8 +170,8 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
     function, whose rows `M` are known, to
 
     ```
-    func.func @<entry>(%tokens: tensor<Mxi64>, %count: index, %position: index, %k0: tensor<HxCAPxDxf16>, %v0, %k1, ...)
-        -> (tensor<1xVxf32>, tensor<HxCAPxDxf16>, ...)
+    func.func @<entry>(%tokens: tensor<Mxi64>, %count: index, %position: index, %k0: tensor<HxCAP/64xDx64xf16>, %v0: tensor<HxCAPxDxf16>, %k1, ...)
+        -> (tensor<1xVxf32>, tensor<HxCAP/64xDx64xf16>, ...)
     ```
 
     `onnx.Attention` and `onnx.contrib.GroupQueryAttention` become `lm.cache_append` and `lm.attention`; the caches are
@@ -176,7 +179,7 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
     what it computes: `k <= q`, and `k > q - window` for a sliding window, over the positions of keys and queries; any
     other mask is an error. Position ids become `position + i`; the attention mask and the lengths of the past
     disappear. Only row `count - 1` enters the output head. `CAP` is `max-context`, or `window + chunk` where less, rounded up to
-    16. The module gets `elutq.model = {chunk, layers, max_context, vocab}`.
+    64. With a cache of i8 each is followed by its scales, `tensor<HxCAPxf32>`. The module gets `elutq.model = {chunk, layers, max_context, vocab}`.
 
     Ensures: the function has no `onnx` attention. Next: `convert-onnx-to-lm`.
   }];
@@ -184,7 +187,7 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
     Option<"entry", "entry", "std::string", /*default=*/"\"decode\"", "Name of the function">,
     Option<"chunk", "chunk", "int64_t", /*default=*/"64", "Largest number of rows of any entry point that shares the caches (default: 64)">,
     Option<"maxContext", "max-context", "int64_t", /*default=*/"4096", "Largest number of positions (default: 4096)">,
-    Option<"kvCache", "kv-cache", "std::string", /*default=*/"\"f16\"", "Element type of the caches: f16 or f32 (default: f16)">];
+    Option<"kvCache", "kv-cache", "std::string", /*default=*/"\"f16\"", "Element type of the caches: f16, f32 or int8 (default: f16)">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
                            "::elutq::lm::LMDialect"];
   let statistics = [Statistic<"numAttention", "num-attention", "Number of attention ops converted">];

@@ -18,7 +18,7 @@ struct NormalizeOptions : mlir::PassPipelineOptions<NormalizeOptions> {
   Option<int64_t> chunk{*this, "chunk", llvm::cl::desc("Largest number of rows of any entry point that shares the caches (default: 64)"),
                         llvm::cl::init(64)};
   Option<int64_t> maxContext{*this, "max-context", llvm::cl::desc("Largest number of positions (default: 4096)"), llvm::cl::init(4096)};
-  Option<std::string> kvCache{*this, "kv-cache", llvm::cl::desc("Element type of the caches: f16 or f32 (default: f16)"),
+  Option<std::string> kvCache{*this, "kv-cache", llvm::cl::desc("Element type of the caches: f16, f32 or int8 (default: f16)"),
                               llvm::cl::init("f16")};
 };
 

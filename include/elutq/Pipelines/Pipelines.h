@@ -21,6 +21,11 @@ struct TileOptions : mlir::PassPipelineOptions<TileOptions> {
   Option<bool> parallel{*this, "parallel", llvm::cl::desc("Tile large ops to parallel tasks"), llvm::cl::init(true)};
 };
 
+struct VectorizeOptions : mlir::PassPipelineOptions<VectorizeOptions> {
+  Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set, as in convert-hlq-to-llvm, whose registers loops are to fit"),
+                          llvm::cl::init("generic")};
+};
+
 struct LowerToLLVMOptions : mlir::PassPipelineOptions<LowerToLLVMOptions> {
   Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set of the look-ups, as in convert-hlq-to-llvm"),
                           llvm::cl::init("generic")};
@@ -33,7 +38,7 @@ void buildTileAndBufferizePipeline(mlir::OpPassManager &manager, const TileOptio
 void buildToLoopsPipeline(mlir::OpPassManager &manager);
 
 /// hlq, lm and linalg ops in tasks to loops over vectors; hlq.lookup and hlq.accumulate remain.
-void buildVectorizePipeline(mlir::OpPassManager &manager);
+void buildVectorizePipeline(mlir::OpPassManager &manager, const VectorizeOptions &options);
 
 /// Loops and vectors to the llvm dialect with bare pointers: what mlir-translate takes.
 void buildLowerToLLVMPipeline(mlir::OpPassManager &manager, const LowerToLLVMOptions &options);

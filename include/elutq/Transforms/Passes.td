@@ -41,6 +41,26 @@ def SimplifyLinalgPass : InterfacePass<"elutq-simplify-linalg", "::mlir::Functio
                     Statistic<"numFused", "num-fused", "Number of linalg ops that fusion removed">];
 }
 
+def SplitAttentionPass : InterfacePass<"elutq-split-attention", "::mlir::FunctionOpInterface"> {
+  let summary = "Compute the attention of one token part by part where its heads are few";
+  let description = [{
+    `lm.attention` of one row becomes `lm.attention_parts` and `lm.merge_parts` where it has fewer KV heads than there should be tasks
+    and sees more than one part: the parts of a head are then independent. The result is the same, bit for bit.
+
+    Requires: tensors. Ensures: nothing more. Next: `elutq-tile-parallel`.
+
+    ```mlir
+    %o = lm.attention ins(%q, %k, %v, %p : tensor<1x4x64xf32>, ...) outs(%e : tensor<1x4x64xf32>) {...} -> tensor<1x4x64xf32>
+    // becomes
+    %s:2 = lm.attention_parts ins(%q, %k, %v, %p, %c0 : tensor<1x4x64xf32>, ...) outs(%s0, %t0 : tensor<4x16x1x64xf32>, tensor<4x16x1x2xf32>)
+             {..., slots = 16 : i64} -> tensor<4x16x1x64xf32>, tensor<4x16x1x2xf32>
+    %o = lm.merge_parts ins(%s#0, %s#1, %p : tensor<4x16x1x64xf32>, tensor<4x16x1x2xf32>) outs(%e : tensor<1x4x64xf32>) -> tensor<1x4x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::elutq::lm::LMDialect"];
+  let statistics = [Statistic<"numSplit", "num-split", "Number of attention ops split">];
+}
+
 def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpInterface"> {
   let summary = "Tile large ops to scf.forall";
   let description = [{
@@ -50,7 +70,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
     - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one, else table groups, where they are
       long enough (2048 columns); an elementwise op that gives them their input, and nothing else, moves into the loop where a
       tile of it fits the stack: the activation and gate of an MLP, the last step of a norm;
-    - `lm.attention`: one head, and rows where there are many;
+    - `lm.attention`: the heads that share a KV head, and rows where there are more than the KV heads make tasks;
+    - `lm.attention_parts`: the heads that share a KV head, and one slot of parts; `lm.merge_parts`: heads, where there is much to merge;
     - contractions in float: columns;
     - other linalg ops: the first parallel loop, where the op has at least `min-work` iterations.
 

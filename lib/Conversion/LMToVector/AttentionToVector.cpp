@@ -1,44 +1,80 @@
-//===- AttentionToVector.cpp - lm.attention on vectors --------------------===//
+//===- AttentionToVector.cpp - Attention on vectors -----------------------===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
 //
 //===----------------------------------------------------------------------===//
 //
-// One row of one head at a time, 16 keys at a time. The running maximum and sum are carried in registers; the weighted sum
-// of values is kept in the result row itself, which stays in the L1 cache: a head of 256 does not fit into registers.
+// The unit of work is a part of the keys for a tile of rows: query rows of all the heads that share a KV head, so that a key
+// or value is read and converted once for all of them. Both products are outer products: scores keep keys in the lanes and go
+// through the head's elements one by one, weighted sums keep the elements in the lanes and go through the keys. No sum crosses lanes, and
+// the order of a row's additions does not depend on the shape of the tile, which only fits the target's registers.
 //
 //===----------------------------------------------------------------------===//
 
-#include "LMLowering.h"
+#include "AttentionLowering.h"
 
 using namespace mlir;
 using namespace elutq::lm;
 
 namespace {
 
-/// Emits the loops for one op; fields are the values that all parts need.
-struct AttentionEmitter : Emitter {
-  AttentionOp op;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
+struct Visible {
+  Value lower, upper;
+};
+
+/// A query row of a head.
+struct Row {
+  Value m, head;
+  /// Its range in `Tile::visible`.
+  int64_t visible;
+};
+
+/// Consecutive rows, counted through the heads of a KV head and then through the positions.
+struct Tile {
+  SmallVector<Row> rows;
+  /// Ascending.
+  SmallVector<Visible> visible;
+};
+
+/// What becomes of a part of a tile.
+struct PartSink {
+  virtual ~PartSink() = default;
+  /// Gets largest score and sum of exponentials of row `i`.
+  virtual void takeStats(int64_t i, const Row &row, Value max, Value sum) = 0;
+  /// Gets the weighted sum of the values, 16 elements from `d` on.
+  virtual void takeValues(int64_t i, const Row &row, Value d, Value values) = 0;
+};
+
+struct VectorEmitter : AttentionEmitter {
   VectorType vector;
-  int64_t headSize;
-  Value m, h, kvHead;
+  int64_t queryRows, tileRows, accumulators;
+  Value queries, weights;
 
-  AttentionEmitter(OpBuilder &builder, AttentionOp op)
-      : Emitter{builder, op.getLoc()}, op(op), vector(VectorType::get({kLanes}, builder.getF32Type())),
-        headSize(cast<MemRefType>(op.getQuery().getType()).getDimSize(2)) {}
-
-  /// Lanes `2i` plus `2i + 1` of `x`, then of `y`. Four such steps turn 16 vectors into one of their 16 sums.
-  Value addPairs(Value x, Value y) {
-    SmallVector<int64_t> even, odd;
-    for (int64_t i = 0; i < kLanes; ++i) {
-      even.push_back(2 * i);
-      odd.push_back(2 * i + 1);
-    }
-    return addf(vector::ShuffleOp::create(b, loc, x, y, even), vector::ShuffleOp::create(b, loc, x, y, odd));
+  template <typename OpTy>
+  VectorEmitter(OpBuilder &builder, OpTy op, int64_t accumulators)
+      : AttentionEmitter(builder, op), vector(VectorType::get({kLanes}, builder.getF32Type())),
+        queryRows(cast<MemRefType>(query.getType()).getDimSize(0)), accumulators(accumulators) {
+    // Where there are enough registers a tile is two vectors wide: fewer loads of queries and weights for a product.
+    int64_t most = accumulators >= 16 ? accumulators / 2 : accumulators;
+    tileRows = std::min(queryRows * group, most);
+    queries = emitScratch(op, {tileRows, headSize});
+    weights = emitScratch(op, {tileRows, part});
   }
 
-  /// Reduces the lanes of `x` in a fixed tree.
+  /// Vectors side by side in the tile of a product with `rows` rows, a divisor of `vectors`. Up to a whole row of values: what
+  /// fetches memory ahead follows rows better than halves of rows.
+  int64_t tileVectors(int64_t rows, int64_t vectors) const {
+    int64_t width = std::min<int64_t>(std::max<int64_t>(accumulators / rows, 1), 8);
+    while (vectors % width != 0)
+      --width;
+    return width;
+  }
+
+  /// Combines the lanes of `x` in a fixed tree.
   Value reduce(Value x, llvm::function_ref<Value(Value, Value)> combine) {
     for (int64_t lanes = kLanes / 2; lanes > 0; lanes /= 2) {
       auto half = [&](int64_t offset) -> Value {
@@ -53,142 +89,322 @@ struct AttentionEmitter : Emitter {
     return x;
   }
 
-  /// The dot products of the query row with the 16 keys from slot `slot` on.
-  Value emitScores(Value slot) {
-    // Four keys at a time: enough independent sums to hide the latency of fma, few enough for 16 registers.
-    constexpr int64_t kKeys = 4;
-    SmallVector<Value> sums;
-    for (int64_t first = 0; first < kLanes; first += kKeys) {
-      SmallVector<Value> slots;
-      for (int64_t i = 0; i < kKeys; ++i)
-        slots.push_back(add(slot, index(first + i)));
-      SmallVector<Value> zeros(kKeys, splat(vector, 0.0f));
-      llvm::append_range(sums, fold(index(0), index(headSize), kLanes, zeros, [&](Value d, ValueRange partial) {
-                           Value query = load(vector, op.getQuery(), {m, h, d});
-                           SmallVector<Value> next;
-                           for (int64_t i = 0; i < kKeys; ++i)
-                             next.push_back(fma(query, load(vector, op.getKey(), {kvHead, slots[i], d}), partial[i]));
-                           return next;
-                         }));
-    }
-    while (sums.size() > 1) {
-      SmallVector<Value> pairs;
-      for (size_t i = 0; i < sums.size(); i += 2)
-        pairs.push_back(addPairs(sums[i], sums[i + 1]));
-      sums = std::move(pairs);
-    }
-    Value scores = mulf(sums.front(), splat(vector, op.getScale().convertToFloat()));
-    float softcap = op.getSoftcap().convertToFloat();
-    if (softcap > 0) {
-      Value scaled = divf(scores, splat(vector, softcap));
-      scores = mulf(math::TanhOp::create(b, loc, scaled), splat(vector, softcap));
-    }
-    return scores;
-  }
+  Value roundDown(Value x, int64_t multiple) { return sub(x, rem(x, index(multiple))); }
 
-  /// Replaces the scores of positions outside [lower, upper) by minus infinity.
-  Value emitMask(Value scores, Value start, Value lower, Value upper) {
-    auto indices = VectorType::get({kLanes}, b.getIndexType());
-    Value lanes = vector::StepOp::create(b, loc, indices);
-    auto compare = [&](arith::CmpIPredicate predicate, Value bound) -> Value {
-      return arith::CmpIOp::create(b, loc, predicate, lanes, broadcast(indices, sub(bound, start)));
-    };
-    Value visible = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, lower),
-                                          compare(arith::CmpIPredicate::slt, upper));
-    return arith::SelectOp::create(b, loc, visible, scores, splat(vector, -std::numeric_limits<float>::infinity()));
-  }
-
-  /// `init[m, h, :] = init[m, h, :] * correction + sum over the visible keys i of weights[i] * value[i, :]`.
-  void emitValues(Value correction, Value weights, Value slot, Value firstKey, Value endKey) {
-    int64_t chunks = headSize / kLanes, unroll = chunks % 4 == 0 ? 4 : chunks % 2 == 0 ? 2 : 1;
-    Value factor = broadcast(vector, correction);
-    loop(index(0), index(headSize), unroll * kLanes, [&](Value d) {
-      SmallVector<Value> offsets, sums;
-      for (int64_t u = 0; u < unroll; ++u) {
-        offsets.push_back(add(d, index(u * kLanes)));
-        sums.push_back(mulf(load(vector, op.getInit(), {m, h, offsets[u]}), factor));
+  /// The `count` rows from row `first` on, a multiple of `count` unless the tile is the last one.
+  Tile emitTile(Value kvHead, Value first, int64_t count, Value partStart) {
+    Tile tile;
+    Value heads = mul(kvHead, index(group));
+    for (int64_t i = 0; i < count; ++i) {
+      Row row;
+      // The position's distance from that of the first row, where it is known.
+      int64_t distance = i;
+      if (queryRows == 1) {
+        distance = 0;
+        row.m = index(0);
+        row.head = add(heads, add(first, index(i)));
+      } else if (group % count == 0) {
+        distance = 0;
+        row.m = div(first, index(group));
+        row.head = add(heads, add(rem(first, index(group)), index(i)));
+      } else if (count % group == 0) {
+        distance = i / group;
+        row.m = add(div(first, index(group)), index(distance));
+        row.head = add(heads, index(i % group));
+      } else {
+        Value number = add(first, index(i));
+        row.m = div(number, index(group));
+        row.head = add(heads, rem(number, index(group)));
       }
-      // Masked keys are not read: a slot that was never written may hold anything, and 0 * NaN is NaN.
-      sums = fold(firstKey, endKey, 1, sums, [&](Value i, ValueRange partial) {
-        Value weight = broadcast(vector, memref::LoadOp::create(b, loc, weights, i));
-        Value row = add(slot, i);
-        SmallVector<Value> next;
-        for (int64_t u = 0; u < unroll; ++u)
-          next.push_back(fma(weight, load(vector, op.getValue(), {kvHead, row, offsets[u]}), partial[u]));
+      row.visible = distance;
+      if (distance == static_cast<int64_t>(tile.visible.size())) {
+        Value upper = emitUpper(row.m);
+        tile.visible.push_back({sub(emitLower(*this, upper, window), partStart), sub(upper, partStart)});
+      }
+      tile.rows.push_back(row);
+    }
+    return tile;
+  }
+
+  /// `queries[i, :] = scale * query row i`.
+  void emitQueries(const Tile &tile) {
+    Value factor = splat(vector, scale);
+    loop(index(0), index(headSize), kLanes, [&](Value d) {
+      for (auto [i, row] : llvm::enumerate(tile.rows))
+        store(mulf(load(vector, query, {row.m, row.head, d}), factor), queries, {index(i), d});
+    });
+  }
+
+  /// `weights[i, k] = score of row i and key k` for a range of keys that contains [lower, upper).
+  void emitScores(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper) {
+    int64_t rows = tile.rows.size(), width = tileVectors(rows, kKeyBlock / kLanes);
+    loop(roundDown(lower, width * kLanes), upper, width * kLanes, [&](Value k) {
+      Value slot = rem(add(partStart, k), index(capacity));
+      Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
+      SmallVector<Value> sums(rows * width, splat(vector, 0.0f));
+      sums = fold(index(0), index(headSize), 1, sums, [&](Value d, ValueRange partial) {
+        SmallVector<Value> keys, next;
+        for (int64_t j = 0; j < width; ++j)
+          keys.push_back(load(vector, key, {kvHead, block, d, add(lane, index(j * kLanes))}));
+        for (int64_t i = 0; i < rows; ++i) {
+          Value element = broadcast(vector, memref::LoadOp::create(b, loc, queries, ValueRange{index(i), d}));
+          for (int64_t j = 0; j < width; ++j)
+            next.push_back(fma(element, keys[j], partial[i * width + j]));
+        }
         return next;
       });
-      for (int64_t u = 0; u < unroll; ++u)
-        store(sums[u], op.getInit(), {m, h, offsets[u]});
+      for (int64_t j = 0; j < width; ++j) {
+        Value offset = index(j * kLanes);
+        Value scales = keyScales ? load(vector, keyScales, {kvHead, add(slot, offset)}) : Value();
+        for (int64_t i = 0; i < rows; ++i)
+          store(emitScore(sums[i * width + j], scales), weights, {index(i), add(k, offset)});
+      }
     });
   }
 
-  /// All keys of row `m` of head `h`. `weights` is scratch space for 16 floats.
-  void emitRow(Value weights) {
-    Value position = add(op.getPosition(), m), upper = add(position, index(1)), lower = index(0);
-    if (op.getWindow() > 0)
-      lower = maximum(sub(upper, index(op.getWindow())), index(0));
-    loop(index(0), index(headSize), kLanes,
-         [&](Value d) { store(splat(vector, 0.0f), op.getInit(), {m, h, d}); });
+  /// Turns the scores of row `i` into exponentials, 0 outside `visible`, times the scales of the values. Gives the largest score
+  /// and the sum of the exponentials.
+  std::pair<Value, Value> emitExponentials(int64_t i, Visible visible, Value kvHead, Value partStart, Value lower,
+                                           Value upper) {
+    auto integers = VectorType::get({kLanes}, b.getI32Type());
+    SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, kLanes));
+    Value lanes = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(integers, ArrayRef<int32_t>(numbers)));
+    auto compare = [&](arith::CmpIPredicate predicate, Value bound) -> Value {
+      Value number = arith::IndexCastOp::create(b, loc, b.getI32Type(), bound);
+      return arith::CmpIOp::create(b, loc, predicate, lanes, broadcast(integers, number));
+    };
+    // Masked where it is read, twice: a store of some lanes, and a load behind it, would cost more.
+    auto scoresAt = [&](Value k) {
+      Value seen = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
+                                         compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
+      return select(seen, load(vector, weights, {index(i), k}), splat(vector, -kInfinity));
+    };
+    Value start = roundDown(lower, kLanes);
+    Value maxima = fold(start, upper, kLanes, splat(vector, -kInfinity), [&](Value k, ValueRange state) {
+      return SmallVector<Value>{maxf(state[0], scoresAt(k))};
+    })[0];
+    Value max = maxf(reduce(maxima, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
+    Value sums = fold(start, upper, kLanes, splat(vector, 0.0f), [&](Value k, ValueRange state) {
+      Value powers = exp(subf(scoresAt(k), broadcast(vector, max)));
+      Value scaled = powers;
+      if (valueScales)
+        scaled = mulf(powers, load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}));
+      store(scaled, weights, {index(i), k});
+      return SmallVector<Value>{addf(state[0], powers)};
+    })[0];
+    return {max, reduce(sums, [&](Value x, Value y) { return addf(x, y); })};
+  }
 
-    Value capacity = dim(op.getKey(), 1), lanes = index(kLanes);
-    // A finite start: -inf less -inf would be NaN, and the first correction has to be 0.
-    SmallVector<Value> state{f32(-1.0e30f), f32(0.0f)};
-    state = fold(sub(lower, rem(lower, lanes)), upper, kLanes, state, [&](Value start, ValueRange state) {
-      Value slot = rem(start, capacity);
-      Value scores = emitMask(emitScores(slot), start, lower, upper);
-      Value blockMax = reduce(scores, [&](Value x, Value y) { return maxf(x, y); });
-      Value maximumScore = maxf(state[0], blockMax);
-      Value correction = exp(subf(state[0], maximumScore));
-      Value powers = exp(subf(scores, broadcast(vector, maximumScore)));
-      vector::StoreOp::create(b, loc, powers, weights, ValueRange{index(0)});
-      Value sum = fma(state[1], correction, reduce(powers, [&](Value x, Value y) { return addf(x, y); }));
-      emitValues(correction, weights, slot, maximum(sub(lower, start), index(0)), minimum(sub(upper, start), lanes));
-      return SmallVector<Value>{maximumScore, sum};
+  /// The weighted sums of the values of the keys in [lower, upper).
+  void emitValues(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper, PartSink &sink) {
+    int64_t rows = tile.rows.size(), width = tileVectors(rows, headSize / kLanes);
+    Value firstSlot = rem(add(partStart, lower), index(capacity));
+    // Keys that some rows see and others do not. What a row does not see is not used: a slot that was never written may hold
+    // anything, and 0 * NaN is NaN.
+    bool uniform = tile.visible.size() == 1;
+    Value allLower = lower, allUpper = upper;
+    if (!uniform) {
+      allLower = minimum(maximum(tile.visible.back().lower, lower), upper);
+      allUpper = maximum(minimum(tile.visible.front().upper, upper), allLower);
+    }
+    loop(index(0), index(headSize), width * kLanes, [&](Value d) {
+      SmallVector<Value> sums(rows * width, splat(vector, 0.0f));
+      auto addKeys = [&](Value from, Value to, bool guarded) {
+        sums = fold(from, to, 1, sums, [&](Value k, ValueRange partial) {
+          Value slot = add(firstSlot, sub(k, lower));
+          // A part goes around the end of the cache at most once.
+          if (capacity % part != 0)
+            slot = select(less(slot, index(capacity)), slot, sub(slot, index(capacity)));
+          SmallVector<Value> values, next, seen;
+          for (int64_t j = 0; j < width; ++j)
+            values.push_back(load(vector, value, {kvHead, slot, add(d, index(j * kLanes))}));
+          if (guarded)
+            for (const Visible &visible : tile.visible)
+              seen.push_back(arith::AndIOp::create(b, loc, less(k, visible.upper),
+                                                   arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, k, visible.lower)));
+          for (int64_t i = 0; i < rows; ++i) {
+            Value weight = broadcast(vector, memref::LoadOp::create(b, loc, weights, ValueRange{index(i), k}));
+            for (int64_t j = 0; j < width; ++j) {
+              Value sum = fma(weight, values[j], partial[i * width + j]);
+              next.push_back(guarded ? select(seen[tile.rows[i].visible], sum, partial[i * width + j]) : sum);
+            }
+          }
+          return next;
+        });
+      };
+      if (!uniform)
+        addKeys(lower, allLower, /*guarded=*/true);
+      addKeys(allLower, allUpper, /*guarded=*/false);
+      if (!uniform)
+        addKeys(allUpper, upper, /*guarded=*/true);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < width; ++j)
+          sink.takeValues(i, tile.rows[i], add(d, index(j * kLanes)), sums[i * width + j]);
     });
+  }
 
-    Value inverse = broadcast(vector, divf(f32(1.0f), state[1]));
-    loop(index(0), index(headSize), kLanes, [&](Value d) {
-      store(mulf(load(vector, op.getInit(), {m, h, d}), inverse), op.getInit(), {m, h, d});
+  /// Part `number` for `count` rows from row `first` on.
+  void emitPart(Value kvHead, Value number, Value first, int64_t count, PartSink &sink) {
+    Value partStart = mul(number, index(part));
+    Tile tile = emitTile(kvHead, first, count, partStart);
+    Value lower = maximum(tile.visible.front().lower, index(0)), upper = minimum(tile.visible.back().upper, index(part));
+    when(less(lower, upper), [&] {
+      emitQueries(tile);
+      emitScores(tile, kvHead, partStart, lower, upper);
+      for (auto [i, row] : llvm::enumerate(tile.rows)) {
+        auto [max, sum] = emitExponentials(i, tile.visible[row.visible], kvHead, partStart, lower, upper);
+        sink.takeStats(i, row, max, sum);
+      }
+      emitValues(tile, kvHead, partStart, lower, upper, sink);
     });
+  }
+
+  /// Part `number` for all rows of a KV head.
+  void emitRows(Value kvHead, Value number, llvm::function_ref<std::unique_ptr<PartSink>(Value first)> makeSink) {
+    int64_t rows = queryRows * group, rest = rows % tileRows;
+    auto emitTileAt = [&](Value first, int64_t count) {
+      std::unique_ptr<PartSink> sink = makeSink(first);
+      emitPart(kvHead, number, first, count, *sink);
+    };
+    loop(index(0), index(rows - rest), tileRows, [&](Value first) { emitTileAt(first, tileRows); });
+    if (rest)
+      emitTileAt(index(rows - rest), rest);
   }
 };
 
+/// Merges parts into `init`, which holds the unfinished rows; `state` holds their largest scores and sums.
+struct MergingSink : PartSink {
+  VectorEmitter &emit;
+  Value init, state, first;
+  SmallVector<Merged> merged;
+
+  MergingSink(VectorEmitter &emit, Value init, Value state, Value first)
+      : emit(emit), init(init), state(state), first(first) {}
+
+  void takeStats(int64_t i, const Row &row, Value max, Value sum) override {
+    Type f32 = emit.b.getF32Type();
+    Value number = emit.add(first, emit.index(i)), zero = emit.index(0), one = emit.index(1);
+    Merged result =
+        emitMerge(emit, emit.load(f32, state, {zero, number}), emit.load(f32, state, {one, number}), max, sum);
+    emit.store(result.max, state, {zero, number});
+    emit.store(result.sum, state, {one, number});
+    merged.push_back(result);
+  }
+
+  void takeValues(int64_t i, const Row &row, Value d, Value values) override {
+    auto factor = [&](Value scalar) { return emit.broadcast(emit.vector, scalar); };
+    SmallVector<Value> place{row.m, row.head, d};
+    Value old = emit.mulf(emit.load(emit.vector, init, place), factor(merged[i].oldFactor));
+    emit.store(emit.fma(values, factor(merged[i].partFactor), old), init, place);
+  }
+};
+
+/// Keeps a part for lm.merge_parts.
+struct StoringSink : PartSink {
+  Emitter &emit;
+  Value sums, stats, slot, place;
+
+  StoringSink(Emitter &emit, Value sums, Value stats, Value slot, Value place)
+      : emit(emit), sums(sums), stats(stats), slot(slot), place(place) {}
+
+  void takeStats(int64_t, const Row &row, Value max, Value sum) override {
+    emit.store(max, stats, {row.head, slot, place, emit.index(0)});
+    emit.store(sum, stats, {row.head, slot, place, emit.index(1)});
+  }
+
+  void takeValues(int64_t, const Row &row, Value d, Value values) override {
+    emit.store(values, sums, {row.head, slot, place, d});
+  }
+};
+
+template <typename OpTy>
+LogicalResult matchShape(OpTy op, PatternRewriter &rewriter) {
+  auto query = dyn_cast<MemRefType>(op.getQuery().getType());
+  if (!query)
+    return rewriter.notifyMatchFailure(op, "not bufferized");
+  if (!query.hasStaticShape())
+    return rewriter.notifyMatchFailure(op, "dynamic number of rows");
+  if (query.getDimSize(2) % kLanes != 0)
+    return rewriter.notifyMatchFailure(op, "head size is no multiple of 16 lanes");
+  return success();
+}
+
 struct LowerAttention : OpRewritePattern<AttentionOp> {
-  using OpRewritePattern::OpRewritePattern;
+  LowerAttention(MLIRContext *context, int64_t accumulators, PatternBenefit benefit)
+      : OpRewritePattern(context, benefit), accumulators(accumulators) {}
 
   LogicalResult matchAndRewrite(AttentionOp op, PatternRewriter &rewriter) const override {
-    auto query = dyn_cast<MemRefType>(op.getQuery().getType()), key = dyn_cast<MemRefType>(op.getKey().getType());
-    if (!query || !key)
-      return rewriter.notifyMatchFailure(op, "not bufferized");
-    if (op.getBlock() != kLanes || query.getDimSize(2) % kLanes != 0)
-      return rewriter.notifyMatchFailure(op, "head size or block does not fit 16 lanes");
-    if (query.isDynamicDim(1) || key.isDynamicDim(0))
-      return rewriter.notifyMatchFailure(op, "dynamic number of heads");
-
-    Value weights;
-    {
-      OpBuilder::InsertionGuard guard(rewriter);
-      rewriter.setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
-      weights = memref::AllocaOp::create(rewriter, op.getLoc(), MemRefType::get({kLanes}, rewriter.getF32Type()),
-                                         rewriter.getI64IntegerAttr(64));
-    }
-    AttentionEmitter emit(rewriter, op);
-    Value group = emit.index(query.getDimSize(1) / key.getDimSize(0));
-    emit.loop(emit.dim(op.getQuery(), 1), [&](Value h) {
-      emit.h = h;
-      emit.kvHead = arith::DivUIOp::create(rewriter, op.getLoc(), h, group);
-      emit.loop(emit.dim(op.getQuery(), 0), [&](Value m) {
-        emit.m = m;
-        emit.emitRow(weights);
+    if (failed(matchShape(op, rewriter)))
+      return failure();
+    VectorEmitter emit(rewriter, op, accumulators);
+    int64_t rows = emit.queryRows * emit.group;
+    Value init = op.getInit(), state = emit.emitScratch(op, {2, rows}), zero = emit.index(0), one = emit.index(1);
+    Value begin = emitLower(emit, emit.emitUpper(zero), emit.window);
+    auto [firstPart, endPart] = emitParts(emit, begin, emit.emitUpper(emit.index(emit.queryRows - 1)), emit.part);
+    Value first = firstPart, end = endPart;
+    emit.loop(emit.index(emit.kvHeads), [&](Value kvHead) {
+      auto eachChunk = [&](Value row, llvm::function_ref<void(ValueRange)> body) {
+        Value m = emit.div(row, emit.index(emit.group));
+        Value head = emit.add(emit.mul(kvHead, emit.index(emit.group)), emit.rem(row, emit.index(emit.group)));
+        emit.loop(zero, emit.index(emit.headSize), kLanes, [&](Value d) { body({m, head, d}); });
+      };
+      emit.loop(emit.index(rows), [&](Value row) {
+        emit.store(emitLowestScore(emit), state, {zero, row});
+        emit.store(emit.f32(0.0f), state, {one, row});
+        eachChunk(row, [&](ValueRange place) { emit.store(emit.splat(emit.vector, 0.0f), init, place); });
+      });
+      emit.loop(first, end, 1, [&](Value number) {
+        emit.emitRows(kvHead, number,
+                      [&](Value row) { return std::make_unique<MergingSink>(emit, init, state, row); });
+      });
+      emit.loop(emit.index(rows), [&](Value row) {
+        Value sum = emit.load(rewriter.getF32Type(), state, {one, row});
+        Value inverse = emit.broadcast(emit.vector, emit.divf(emit.f32(1.0f), sum));
+        eachChunk(row, [&](ValueRange place) {
+          Value result = emit.fma(emit.load(emit.vector, init, place), inverse, emit.splat(emit.vector, 0.0f));
+          emit.store(result, init, place);
+        });
       });
     });
     rewriter.eraseOp(op);
     return success();
   }
+
+  int64_t accumulators;
+};
+
+struct LowerAttentionParts : OpRewritePattern<AttentionPartsOp> {
+  LowerAttentionParts(MLIRContext *context, int64_t accumulators, PatternBenefit benefit)
+      : OpRewritePattern(context, benefit), accumulators(accumulators) {}
+
+  LogicalResult matchAndRewrite(AttentionPartsOp op, PatternRewriter &rewriter) const override {
+    if (failed(matchShape(op, rewriter)))
+      return failure();
+    VectorEmitter emit(rewriter, op, accumulators);
+    int64_t slots = op.getSlots();
+    Value upper = emit.emitUpper(emit.index(0));
+    auto [firstPart, endPart] = emitParts(emit, emitLower(emit, upper, emit.window), upper, emit.part);
+    Value first = firstPart, parts = emit.sub(endPart, firstPart);
+    emit.loop(emit.index(emit.kvHeads), [&](Value kvHead) {
+      emit.loop(emit.dim(op.getSums(), 1), [&](Value slot) {
+        emit.loop(emitReversedBits(emit, emit.add(op.getSlot(), slot), slots), parts, slots, [&](Value i) {
+          Value place = emit.div(i, emit.index(slots));
+          emit.emitRows(kvHead, emit.add(first, i), [&](Value) {
+            return std::make_unique<StoringSink>(emit, op.getSums(), op.getStats(), slot, place);
+          });
+        });
+      });
+    });
+    rewriter.eraseOp(op);
+    return success();
+  }
+
+  int64_t accumulators;
 };
 
 } // namespace
 
-void elutq::lm::populateAttentionToVectorPatterns(RewritePatternSet &patterns, PatternBenefit benefit) {
-  patterns.add<LowerAttention>(patterns.getContext(), benefit);
+void elutq::lm::populateAttentionToVectorPatterns(RewritePatternSet &patterns, int64_t accumulators,
+                                                  PatternBenefit benefit) {
+  patterns.add<LowerAttention, LowerAttentionParts>(patterns.getContext(), accumulators, benefit);
 }

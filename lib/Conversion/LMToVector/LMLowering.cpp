@@ -10,11 +10,19 @@
 using namespace mlir;
 using namespace elutq::lm;
 
+Value Emitter::emitScratch(Operation *op, ArrayRef<int64_t> shape) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+  return memref::AllocaOp::create(b, loc, MemRefType::get(shape, b.getF32Type()), b.getI64IntegerAttr(64));
+}
+
 Value Emitter::load(Type type, Value memref, ValueRange indices) {
   Type element = cast<MemRefType>(memref.getType()).getElementType();
   auto vector = dyn_cast<VectorType>(type);
   Value value = vector ? vector::LoadOp::create(b, loc, vector.clone(element), memref, indices).getResult()
                        : memref::LoadOp::create(b, loc, memref, indices).getResult();
+  if (element.isInteger(8))
+    return arith::SIToFPOp::create(b, loc, type, value);
   return value.getType() == type ? value : arith::ExtFOp::create(b, loc, type, value).getResult();
 }
 
@@ -28,6 +36,13 @@ void Emitter::store(Value value, Value memref, ValueRange indices) {
     vector::StoreOp::create(b, loc, value, memref, indices);
   else
     memref::StoreOp::create(b, loc, value, memref, indices);
+}
+
+void Emitter::when(Value condition, llvm::function_ref<void()> body) {
+  auto conditional = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.thenBlock());
+  body();
 }
 
 void Emitter::loop(Value lower, Value upper, int64_t step, BodyFn body) {

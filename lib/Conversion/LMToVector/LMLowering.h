@@ -46,6 +46,8 @@ struct Emitter {
   }
   mlir::Value add(mlir::Value x, mlir::Value y) { return mlir::arith::AddIOp::create(b, loc, x, y); }
   mlir::Value sub(mlir::Value x, mlir::Value y) { return mlir::arith::SubIOp::create(b, loc, x, y); }
+  mlir::Value mul(mlir::Value x, mlir::Value y) { return mlir::arith::MulIOp::create(b, loc, x, y); }
+  mlir::Value div(mlir::Value x, mlir::Value y) { return mlir::arith::DivUIOp::create(b, loc, x, y); }
   mlir::Value rem(mlir::Value x, mlir::Value y) { return mlir::arith::RemUIOp::create(b, loc, x, y); }
   mlir::Value minimum(mlir::Value x, mlir::Value y) { return mlir::arith::MinSIOp::create(b, loc, x, y); }
   mlir::Value maximum(mlir::Value x, mlir::Value y) { return mlir::arith::MaxSIOp::create(b, loc, x, y); }
@@ -61,11 +63,22 @@ struct Emitter {
     return mlir::arith::SelectOp::create(b, loc, greater, x, y);
   }
 
-  /// Loads one element or, for a vector type, neighbouring elements, extended to f32.
+  mlir::Value less(mlir::Value x, mlir::Value y) {
+    return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y);
+  }
+  mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y) {
+    return mlir::arith::SelectOp::create(b, loc, condition, x, y);
+  }
+
+  /// Stack memory for `shape` floats, at the start of the function that `op` is in.
+  mlir::Value emitScratch(mlir::Operation *op, llvm::ArrayRef<int64_t> shape);
+  /// Loads one element or, for a vector type, neighbouring elements, extended or converted to f32.
   mlir::Value load(mlir::Type type, mlir::Value memref, mlir::ValueRange indices);
   /// Stores `value`, rounded to the element type of `memref`.
   void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
 
+  /// `if condition`.
+  void when(mlir::Value condition, llvm::function_ref<void()> body);
   /// `for i = lower to upper step step`.
   void loop(mlir::Value lower, mlir::Value upper, int64_t step, BodyFn body);
   void loop(mlir::Value upper, BodyFn body) { loop(index(0), upper, 1, body); }
@@ -80,10 +93,13 @@ struct Emitter {
 /// Number of f32 lanes of every vector that the lowerings use.
 constexpr int64_t kLanes = 16;
 
-/// Adds patterns that lower lm.attention to scalar loops.
+/// Adds patterns that lower lm.attention and lm.attention_parts to scalar loops.
 void populateAttentionToLoopsPatterns(mlir::RewritePatternSet &patterns);
-/// Adds patterns that lower lm.attention to vectors where its shape allows.
-void populateAttentionToVectorPatterns(mlir::RewritePatternSet &patterns, mlir::PatternBenefit benefit);
+/// Adds patterns that lower lm.attention and lm.attention_parts to vectors where their shapes allow; `accumulators` vectors
+/// of sums are kept in registers.
+void populateAttentionToVectorPatterns(mlir::RewritePatternSet &patterns, int64_t accumulators, mlir::PatternBenefit benefit);
+/// Adds patterns that lower lm.merge_parts, to vectors or else to scalar loops.
+void populateMergePartsPatterns(mlir::RewritePatternSet &patterns, bool vectors);
 /// Adds patterns that lower lm.cache_append and lm.gather, to vectors or else to scalar loops.
 void populateCopyPatterns(mlir::RewritePatternSet &patterns, bool vectors);
 

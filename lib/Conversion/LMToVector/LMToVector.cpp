@@ -38,19 +38,72 @@ void copyRow(Emitter &emit, bool vectors, Value from, ValueRange source, Value t
     emit.loop(emit.index(size), [&](Value offset) { copy(offset, type.getElementType()); });
 }
 
+/// Scale of a row that is stored as i8, and its reciprocal: 0 where the scale is not a normal number.
+std::pair<Value, Value> emitRowScale(Emitter &emit, bool vectors, Value update, Value m, Value h) {
+  Type f32 = emit.b.getF32Type();
+  int64_t size = cast<MemRefType>(update.getType()).getDimSize(2);
+  auto absolute = [&](Value x) -> Value { return math::AbsFOp::create(emit.b, emit.loc, x); };
+  auto largestOf = [&](Value lower, Value upper, int64_t step, Type type) {
+    return emit.fold(lower, upper, step, emit.splat(type, 0.0f), [&](Value d, ValueRange state) {
+      return SmallVector<Value>{emit.maxf(absolute(emit.load(type, update, {m, h, d})), state[0])};
+    })[0];
+  };
+  int64_t whole = vectors ? size - size % kLanes : 0;
+  Value largest = largestOf(emit.index(whole), emit.index(size), 1, f32);
+  if (whole) {
+    Value lanes = largestOf(emit.index(0), emit.index(whole), kLanes, VectorType::get({kLanes}, f32));
+    largest = emit.maxf(vector::ReductionOp::create(emit.b, emit.loc, vector::CombiningKind::MAXNUMF, lanes), largest);
+  }
+  Value scale = emit.mulf(largest, emit.f32(1.0f / 127.0f));
+  Value normal = arith::CmpFOp::create(emit.b, emit.loc, arith::CmpFPredicate::OGE, scale,
+                                       emit.f32(std::numeric_limits<float>::min()));
+  return {scale, emit.select(normal, emit.divf(emit.f32(1.0f), scale), emit.f32(0.0f))};
+}
+
+/// `round_half_even(value * factor)` as i8.
+Value emitRounded(Emitter &emit, Value value, Value factor) {
+  Type type = value.getType(), i8 = emit.b.getI8Type();
+  if (auto vector = dyn_cast<VectorType>(type))
+    i8 = vector.clone(i8);
+  Value rounded = math::RoundEvenOp::create(emit.b, emit.loc, emit.mulf(value, emit.broadcast(type, factor)));
+  return arith::FPToSIOp::create(emit.b, emit.loc, i8, rounded);
+}
+
 struct LowerCacheAppend : OpRewritePattern<CacheAppendOp> {
   LowerCacheAppend(MLIRContext *context, bool vectors) : OpRewritePattern(context), vectors(vectors) {}
 
   LogicalResult matchAndRewrite(CacheAppendOp op, PatternRewriter &rewriter) const override {
-    auto cache = dyn_cast<MemRefType>(op.getInit().getType());
-    if (!cache)
+    auto type = dyn_cast<MemRefType>(op.getCache().getType());
+    if (!type)
       return rewriter.notifyMatchFailure(op, "not bufferized");
     Emitter emit{rewriter, op.getLoc()};
-    Value capacity = emit.dim(op.getInit(), 1);
+    Value cache = op.getCache(), scales = op.getScales(), update = op.getUpdate();
+    bool keys = type.getRank() == 4;
+    Value capacity = keys ? emit.mul(emit.dim(cache, 1), emit.index(kKeyBlock)) : emit.dim(cache, 1);
     emit.loop(op.getCount(), [&](Value m) {
       Value slot = emit.rem(emit.add(op.getPosition(), m), capacity);
-      emit.loop(emit.dim(op.getInit(), 0),
-                [&](Value h) { copyRow(emit, vectors, op.getUpdate(), {m, h}, op.getInit(), {h, slot}); });
+      emit.loop(emit.dim(cache, 0), [&](Value h) {
+        Value inverse;
+        if (scales) {
+          auto [scale, reciprocal] = emitRowScale(emit, vectors, update, m, h);
+          emit.store(scale, scales, {h, slot});
+          inverse = reciprocal;
+        }
+        auto copy = [&](Value d, Type chunk) {
+          Value value = emit.load(chunk, update, {m, h, d});
+          if (inverse)
+            value = emitRounded(emit, value, inverse);
+          if (keys)
+            emit.store(value, cache, {h, emit.div(slot, emit.index(kKeyBlock)), d, emit.rem(slot, emit.index(kKeyBlock))});
+          else
+            emit.store(value, cache, {h, slot, d});
+        };
+        // The elements of a key lie a block apart, one store each.
+        if (vectors && !keys)
+          emit.forEachChunk(type.getDimSize(2), rewriter.getF32Type(), copy);
+        else
+          emit.loop(emit.dim(cache, 2), [&](Value d) { copy(d, rewriter.getF32Type()); });
+      });
     });
     rewriter.eraseOp(op);
     return success();
@@ -96,8 +149,9 @@ struct ConvertLMToVector : elutq::impl::ConvertLMToVectorPassBase<ConvertLMToVec
   void runOnOperation() override {
     getOperation()->walk([&](Operation *op) { numVectorized += isa_and_nonnull<LMDialect>(op->getDialect()); });
     RewritePatternSet patterns(&getContext());
-    populateAttentionToVectorPatterns(patterns, /*benefit=*/2);
+    populateAttentionToVectorPatterns(patterns, accumulators, /*benefit=*/2);
     populateAttentionToLoopsPatterns(patterns);
+    populateMergePartsPatterns(patterns, /*vectors=*/true);
     populateCopyPatterns(patterns, /*vectors=*/true);
     if (failed(lowerAll(getOperation(), std::move(patterns))))
       signalPassFailure();
@@ -111,6 +165,7 @@ struct ConvertLMToLoops : elutq::impl::ConvertLMToLoopsPassBase<ConvertLMToLoops
     getOperation()->walk([&](Operation *op) { numLowered += isa_and_nonnull<LMDialect>(op->getDialect()); });
     RewritePatternSet patterns(&getContext());
     populateAttentionToLoopsPatterns(patterns);
+    populateMergePartsPatterns(patterns, /*vectors=*/false);
     populateCopyPatterns(patterns, /*vectors=*/false);
     if (failed(lowerAll(getOperation(), std::move(patterns))))
       signalPassFailure();

@@ -88,8 +88,8 @@ static void replaceOutput(OpBuilder &builder, Value output, Value result, const 
     output.replaceAllUsesWith(transpose(builder, loc, rowsFirstResult, {0, 2, 1, 3}));
 }
 
-FailureOr<UpdatedCaches> rewriteAttention(OpBuilder &builder, const AttentionSite &site, const EntryContext &entry, Value keyCache,
-                                          Value valueCache) {
+FailureOr<SiteCaches> rewriteAttention(OpBuilder &builder, const AttentionSite &site, const EntryContext &entry,
+                                       const SiteCaches &caches) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(site.op);
   Location loc = site.op->getLoc();
@@ -114,17 +114,21 @@ FailureOr<UpdatedCaches> rewriteAttention(OpBuilder &builder, const AttentionSit
     query = rotary(builder, loc, query, cos, sin, site.interleaved);
     key = rotary(builder, loc, key, cos, sin, site.interleaved);
   }
-  auto append = [&](Value update, Value cache) {
-    return lm::CacheAppendOp::create(builder, loc, TypeRange{cache.getType()}, update, entry.position, entry.count, cache)->getResult(0);
+  auto append = [&](Value update, const Cache &cache) {
+    auto op = lm::CacheAppendOp::create(builder, loc, ValueRange(cache).getTypes(), update, entry.position, entry.count, cache);
+    return Cache(op->getResults());
   };
-  UpdatedCaches caches{append(key, keyCache), append(value, valueCache)};
+  SiteCaches updated{append(key, caches.key), append(value, caches.value)};
+  Cache scales;
+  if (updated.key.size() > 1)
+    scales = {updated.key[1], updated.value[1]};
   Value init = tensor::EmptyOp::create(builder, loc, ArrayRef<int64_t>{rows, site.heads, size}, builder.getF32Type());
-  Value result = lm::AttentionOp::create(builder, loc, TypeRange{init.getType()}, query, caches.key, caches.value, entry.position, init,
-                                         builder.getF32FloatAttr(site.scale), builder.getI64IntegerAttr(site.window),
-                                         builder.getF32FloatAttr(site.softcap))
+  Value result = lm::AttentionOp::create(builder, loc, TypeRange{init.getType()}, query, updated.key[0], updated.value[0],
+                                         entry.position, scales, init, builder.getF32FloatAttr(site.scale),
+                                         builder.getI64IntegerAttr(site.window), builder.getF32FloatAttr(site.softcap))
                      ->getResult(0);
   replaceOutput(builder, site.op->getResult(0), result, entry, site);
-  return caches;
+  return updated;
 }
 
 } // namespace elutq::normalize

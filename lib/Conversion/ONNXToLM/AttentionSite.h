@@ -52,14 +52,17 @@ struct EntryContext {
   int64_t tableRows = 0;
 };
 
-/// The caches after the new rows.
-struct UpdatedCaches {
-  mlir::Value key, value;
+/// A cache, followed by its scales if it is of i8.
+using Cache = llvm::SmallVector<mlir::Value, 2>;
+
+/// The caches of one attention op, before or after the new rows.
+struct SiteCaches {
+  Cache key, value;
 };
 
-/// Replaces the attention op by ops of the lm dialect on the caches, of type `[heads, capacity, size]`.
-mlir::FailureOr<UpdatedCaches> rewriteAttention(mlir::OpBuilder &builder, const AttentionSite &site, const EntryContext &entry,
-                                                mlir::Value keyCache, mlir::Value valueCache);
+/// Replaces the attention op by ops of the lm dialect on the caches.
+mlir::FailureOr<SiteCaches> rewriteAttention(mlir::OpBuilder &builder, const AttentionSite &site, const EntryContext &entry,
+                                             const SiteCaches &caches);
 
 } // namespace elutq::normalize
 

@@ -32,9 +32,6 @@ namespace {
 
 constexpr StringLiteral kNameAttr = "onnx.name";
 
-/// The granularity of cache capacities: the block of lm.attention.
-constexpr int64_t kBlock = 16;
-
 bool isIntegerTensor(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type && isa<IntegerType>(type.getElementType()) && !type.getElementType().isInteger(1);
@@ -98,8 +95,8 @@ private:
   /// Slots of a cache: for every token of the context, or for a window and one step.
   int64_t capacityOf(const AttentionSite &site) const {
     if (site.window == 0)
-      return llvm::alignTo(options.maxContext, kBlock);
-    return llvm::alignTo(site.window + options.chunk, kBlock);
+      return llvm::alignTo(options.maxContext, lm::kKeyBlock);
+    return llvm::alignTo(site.window + options.chunk, lm::kKeyBlock);
   }
 
   func::FuncOp function;
@@ -112,7 +109,7 @@ private:
   unsigned logitsIndex = 0;
   // The new interface.
   BlockArgument newTokens, count, position;
-  SmallVector<BlockArgument> caches;
+  SmallVector<SiteCaches> caches;
   SmallVector<Value> updated;
 };
 
@@ -224,8 +221,8 @@ LogicalResult EntryBuilder::verifyOptions() {
     return emitError(function.getLoc()) << "expected at most chunk (" << options.chunk << ") rows, but got " << roles.rows;
   if (options.chunk > options.maxContext)
     return emitError(function.getLoc()) << "expected chunk (" << options.chunk << ") to be at most max-context (" << options.maxContext << ")";
-  if (options.kvCache != "f16" && options.kvCache != "f32")
-    return emitError(function.getLoc()) << "expected kv-cache to be f16 or f32, but got '" << options.kvCache << "'";
+  if (!llvm::is_contained({"f16", "f32", "int8"}, options.kvCache))
+    return emitError(function.getLoc()) << "expected kv-cache to be f16, f32 or int8, but got '" << options.kvCache << "'";
   return success();
 }
 
@@ -236,11 +233,24 @@ void EntryBuilder::addArguments() {
   newTokens = body.addArgument(RankedTensorType::get({roles.rows}, builder.getI64Type()), loc);
   count = body.addArgument(builder.getIndexType(), loc);
   position = body.addArgument(builder.getIndexType(), loc);
-  Type element = options.kvCache == "f16" ? Type(builder.getF16Type()) : Type(builder.getF32Type());
+  Type element = options.kvCache == "f16"   ? Type(builder.getF16Type())
+                 : options.kvCache == "f32" ? Type(builder.getF32Type())
+                                            : Type(builder.getI8Type());
   for (const AttentionSite &site : sites) {
-    auto type = RankedTensorType::get({site.kvHeads, capacityOf(site), site.headSize}, element);
-    caches.push_back(body.addArgument(type, site.op->getLoc()));
-    caches.push_back(body.addArgument(type, site.op->getLoc()));
+    int64_t capacity = capacityOf(site);
+    auto add = [&](ArrayRef<int64_t> shape, Type type) -> Value {
+      return body.addArgument(RankedTensorType::get(shape, type), site.op->getLoc());
+    };
+    // Keys and values, each followed by its scales where it has any.
+    SiteCaches &cache = caches.emplace_back();
+    for (Cache *each : {&cache.key, &cache.value}) {
+      if (each == &cache.key)
+        each->push_back(add({site.kvHeads, capacity / lm::kKeyBlock, site.headSize, lm::kKeyBlock}, element));
+      else
+        each->push_back(add({site.kvHeads, capacity, site.headSize}, element));
+      if (element.isInteger(8))
+        each->push_back(add({site.kvHeads, capacity}, builder.getF32Type()));
+    }
   }
 }
 
@@ -262,10 +272,11 @@ LogicalResult EntryBuilder::rewriteBody() {
   // Padding rows stand at most rows - 1 positions beyond the context.
   EntryContext entry{position, count, roles.rows, options.maxContext, options.maxContext + options.chunk};
   for (auto [index, site] : llvm::enumerate(sites)) {
-    FailureOr<UpdatedCaches> result = rewriteAttention(builder, site, entry, caches[2 * index], caches[2 * index + 1]);
+    FailureOr<SiteCaches> result = rewriteAttention(builder, site, entry, caches[index]);
     if (failed(result))
       return failure();
-    updated.append({result->key, result->value});
+    llvm::append_range(updated, result->key);
+    llvm::append_range(updated, result->value);
   }
   Operation *terminator = function.front().getTerminator();
   logits = terminator->getOperand(logitsIndex);

@@ -1,16 +1,39 @@
-// RUN: elutq-opt %s -pass-pipeline="builtin.module(func.func(convert-lm-to-vector,canonicalize))" | FileCheck %s
+// RUN: elutq-opt %s -pass-pipeline="builtin.module(func.func(convert-lm-to-vector{accumulators=16},canonicalize))" | FileCheck %s
 
-// Keys come in blocks of 16; partial products of 16 lanes, one exponential for a block, and no buffer but 16 floats.
+// Four rows of a KV head: 4 x 4 sums with keys in the lanes, each key converted once for all rows; masked scores; then 4 x 2 sums with
+// elements of the values in the lanes.
 // CHECK-LABEL: func.func @attention(
-// CHECK-SAME:    %[[Q:[^:]+]]: memref<2x4x32xf32>, %[[K:[^:]+]]: memref<2x64x32xf16>
-// CHECK:         memref.alloca() {alignment = 64 : i64} : memref<16xf32>
-// CHECK:         vector.load %[[K]]{{.*}} : memref<2x64x32xf16>, vector<16xf16>
-// CHECK:         arith.extf %{{.+}} : vector<16xf16> to vector<16xf32>
+// CHECK-SAME:    %[[Q:[^:]+]]: memref<2x4x32xf32>, %[[K:[^:]+]]: memref<2x1x32x64xf16>, %[[V:[^:]+]]: memref<2x64x32xf16>
+// CHECK:         %{{.+}}:16 = scf.for %{{.+}} = %c0 to %c32 step %c1
+// CHECK-COUNT-4:   vector.load %[[K]]{{.*}}, vector<16xf16>
+// CHECK:         arith.select %{{.+}}, %{{.+}}, %{{.+}} : vector<16xi1>, vector<16xf32>
 // CHECK:         math.exp %{{.+}} : vector<16xf32>
+// CHECK-COUNT-2:   vector.load %[[V]]{{.*}}, vector<16xf16>
 // CHECK-NOT:     lm.
-func.func @attention(%q: memref<2x4x32xf32>, %k: memref<2x64x32xf16>, %v: memref<2x64x32xf16>, %p: index, %o: memref<2x4x32xf32>) {
-  lm.attention ins(%q, %k, %v, %p : memref<2x4x32xf32>, memref<2x64x32xf16>, memref<2x64x32xf16>)
+func.func @attention(%q: memref<2x4x32xf32>, %k: memref<2x1x32x64xf16>, %v: memref<2x64x32xf16>, %p: index, %o: memref<2x4x32xf32>) {
+  lm.attention ins(%q, %k, %v, %p : memref<2x4x32xf32>, memref<2x1x32x64xf16>, memref<2x64x32xf16>)
     outs(%o : memref<2x4x32xf32>) {scale = 1.767770e-01 : f32}
+  return
+}
+
+// The parts of a slot are those that its number, its bits turned around, has modulo the slots.
+// CHECK-LABEL: func.func @parts(
+// CHECK:         scf.for %{{.+}} = %{{.+}} to %[[N:.+]] step %c4 {
+// CHECK:           %{{.+}}:8 = scf.for
+// CHECK:         memref.store %{{.+}}, %arg6[%{{.+}}, %{{.+}}, %{{.+}}, %c0]
+func.func @parts(%q: memref<1x4x32xf32>, %k: memref<2x4x32x64xf16>, %v: memref<2x256x32xf16>, %p: index, %slot: index,
+                 %s: memref<4x1x2x32xf32>, %t: memref<4x1x2x2xf32>) {
+  lm.attention_parts ins(%q, %k, %v, %p, %slot : memref<1x4x32xf32>, memref<2x4x32x64xf16>, memref<2x256x32xf16>)
+    outs(%s, %t : memref<4x1x2x32xf32>, memref<4x1x2x2xf32>) {scale = 1.0 : f32, part = 64 : i64, slots = 4 : i64}
+  return
+}
+
+// CHECK-LABEL: func.func @merge(
+// CHECK:         math.exp %{{.+}} : f32
+// CHECK:         math.fma %{{.+}}, %{{.+}}, %{{.+}} : vector<16xf32>
+// CHECK-NOT:     lm.
+func.func @merge(%s: memref<4x4x2x32xf32>, %t: memref<4x4x2x2xf32>, %p: index, %o: memref<1x4x32xf32>) {
+  lm.merge_parts ins(%s, %t, %p : memref<4x4x2x32xf32>, memref<4x4x2x2xf32>) outs(%o : memref<1x4x32xf32>) {part = 64 : i64}
   return
 }
 
@@ -19,8 +42,8 @@ func.func @attention(%q: memref<2x4x32xf32>, %k: memref<2x64x32xf16>, %v: memref
 // CHECK-NOT:     vector
 // CHECK:         math.exp %{{.+}} : f32
 // CHECK-NOT:     lm.
-func.func @narrow_head(%q: memref<2x4x24xf32>, %k: memref<2x64x24xf32>, %v: memref<2x64x24xf32>, %p: index, %o: memref<2x4x24xf32>) {
-  lm.attention ins(%q, %k, %v, %p : memref<2x4x24xf32>, memref<2x64x24xf32>, memref<2x64x24xf32>)
+func.func @narrow_head(%q: memref<2x4x24xf32>, %k: memref<2x1x24x64xf32>, %v: memref<2x64x24xf32>, %p: index, %o: memref<2x4x24xf32>) {
+  lm.attention ins(%q, %k, %v, %p : memref<2x4x24xf32>, memref<2x1x24x64xf32>, memref<2x64x24xf32>)
     outs(%o : memref<2x4x24xf32>) {scale = 2.041241e-01 : f32}
   return
 }
@@ -34,6 +57,17 @@ func.func @narrow_head(%q: memref<2x4x24xf32>, %k: memref<2x64x24xf32>, %v: memr
 // CHECK:           vector.store %{{.+}}, %[[C]][%{{.+}}, %[[SLOT]], %{{.+}}] : memref<1x64x32xf16>, vector<16xf16>
 func.func @cache_append(%u: memref<8x1x32xf32>, %p: index, %n: index, %c: memref<1x64x32xf16>) {
   lm.cache_append ins(%u, %p, %n : memref<8x1x32xf32>) outs(%c : memref<1x64x32xf16>)
+  return
+}
+
+// Elements of a key go into different rows of its block, rounded with the scale of the row.
+// CHECK-LABEL: func.func @append_keys(
+// CHECK:         memref.store %{{.+}}, %[[S:.+]][%[[H:.+]], %[[SLOT:.+]]] : memref<1x128xf32>
+// CHECK:         %[[BLOCK:.+]] = arith.divui %[[SLOT]], %c64
+// CHECK:         %[[LANE:.+]] = arith.remui %[[SLOT]], %c64
+// CHECK:         memref.store %{{.+}}, %{{.+}}[%[[H]], %[[BLOCK]], %{{.+}}, %[[LANE]]] : memref<1x2x32x64xi8>
+func.func @append_keys(%u: memref<8x1x32xf32>, %p: index, %n: index, %c: memref<1x2x32x64xi8>, %s: memref<1x128xf32>) {
+  lm.cache_append ins(%u, %p, %n : memref<8x1x32xf32>) outs(%c, %s : memref<1x2x32x64xi8>, memref<1x128xf32>)
   return
 }
 

@@ -3,7 +3,7 @@
 // Packed queries, keys and values; the op's own rotary embedding reads M rows at `position` of tables that are long enough for
 // padding rows; the arithmetic of lengths disappears.
 // CHECK-LABEL: func.func @prefill(
-// CHECK-SAME:    %{{.*}}: tensor<4xi64>, %{{.*}}: index, %[[P:.*]]: index, %{{.*}}: tensor<1x16x4xf16>, %{{.*}}: tensor<1x16x4xf16>)
+// CHECK-SAME:    %{{.*}}: tensor<4xi64>, %{{.*}}: index, %[[P:.*]]: index, %{{.*}}: tensor<1x1x4x64xf16>, %{{.*}}: tensor<1x64x4xf16>)
 // CHECK-DAG:     %[[COS:.*]] = arith.constant dense<{{.*}}> : tensor<20x2xf32>
 // CHECK-DAG:     tensor.extract_slice %[[COS]][%[[P]], 0] [4, 2] [1, 1]
 // CHECK:         lm.cache_append

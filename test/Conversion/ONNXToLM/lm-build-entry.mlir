@@ -1,11 +1,12 @@
 // RUN: elutq-opt %s -split-input-file -lm-build-entry="entry=prefill chunk=8 max-context=1000" | FileCheck %s
 // RUN: elutq-opt %s -split-input-file -lm-build-entry="entry=prefill chunk=8 max-context=1000 kv-cache=f32" | FileCheck %s --check-prefix=F32
+// RUN: elutq-opt %s -split-input-file -lm-build-entry="entry=prefill chunk=8 max-context=1000 kv-cache=int8" | FileCheck %s --check-prefix=I8
 
-// A sliding window is read from the mask; its cache is a ring of window + chunk, rounded up to 16. Only the last row enters the head.
+// A sliding window is read from the mask; its cache is a ring of window + chunk, rounded up to 64. Only the last row enters the head.
 // CHECK:       module attributes {elutq.model = {chunk = 8 : i64, layers = 1 : i64, max_context = 1000 : i64, vocab = 10 : i64}}
 // CHECK-LABEL: func.func @prefill(
-// CHECK-SAME:    %[[T:.*]]: tensor<4xi64>, %[[N:.*]]: index, %[[P:.*]]: index, %[[KC:.*]]: tensor<1x528x4xf16>, %[[VC:.*]]: tensor<1x528x4xf16>)
-// CHECK-SAME:    -> (tensor<1x10xf32>, tensor<1x528x4xf16>, tensor<1x528x4xf16>)
+// CHECK-SAME:    %[[T:.*]]: tensor<4xi64>, %[[N:.*]]: index, %[[P:.*]]: index, %[[KC:.*]]: tensor<1x9x4x64xf16>, %[[VC:.*]]: tensor<1x576x4xf16>)
+// CHECK-SAME:    -> (tensor<1x10xf32>, tensor<1x9x4x64xf16>, tensor<1x576x4xf16>)
 // CHECK:         %[[K:.*]] = lm.cache_append ins({{.*}}, %[[P]], %[[N]] : tensor<4x1x4xf32>) outs(%[[KC]]
 // CHECK:         %[[V:.*]] = lm.cache_append ins({{.*}}, %[[P]], %[[N]] : tensor<4x1x4xf32>) outs(%[[VC]]
 // CHECK:         lm.attention ins({{.*}}, %[[K]], %[[V]], %[[P]] : {{.*}}) {{.*}} {scale = 5.000000e-01 : f32, softcap = 3.000000e+01 : f32, window = 512 : i64}
@@ -13,7 +14,12 @@
 // CHECK:         onnx.MatMul {{.*}} : (tensor<1x1x8xf32>, tensor<8x10xf32>) -> tensor<1x1x10xf32>
 // CHECK-NOT:     onnx.Range
 // F32-LABEL:   func.func @prefill(
-// F32-SAME:      tensor<1x528x4xf32>
+// F32-SAME:      tensor<1x9x4x64xf32>, %{{.*}}: tensor<1x576x4xf32>)
+// I8-LABEL:    func.func @prefill(
+// I8-SAME:       %[[KC:[a-z0-9]+]]: tensor<1x9x4x64xi8>, %[[KS:[a-z0-9]+]]: tensor<1x576xf32>, %[[VC:[a-z0-9]+]]: tensor<1x576x4xi8>, %[[VS:[a-z0-9]+]]: tensor<1x576xf32>)
+// I8:            %[[K:[a-z0-9]+]]:2 = lm.cache_append ins({{.*}}) outs(%[[KC]], %[[KS]]
+// I8:            %[[V:[a-z0-9]+]]:2 = lm.cache_append ins({{.*}}) outs(%[[VC]], %[[VS]]
+// I8:            lm.attention ins({{.*}}, %[[K]]#0, %[[V]]#0, {{.*}}) scales(%[[K]]#1, %[[V]]#1
 func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "ids"}, %pos: tensor<1x4xi64> {onnx.name = "pos"},
     %pk: tensor<1x1x?x4xf32> {onnx.name = "pk"}, %pv: tensor<1x1x?x4xf32> {onnx.name = "pv"})
     -> (tensor<1x4x10xf32> {onnx.name = "logits"}, tensor<1x1x?x4xf32>, tensor<1x1x?x4xf32>) {
@@ -51,9 +57,9 @@ func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "ids"}, %pos: tensor<1x
 // -----
 
 // Operands of rank 4 that the model transposed are taken before the transposition; is_causal needs no mask; without a
-// window the cache holds the whole context, rounded up to 16.
+// window the cache holds the whole context, rounded up to 64.
 // CHECK-LABEL: func.func @prefill(
-// CHECK-SAME:    %{{.*}}: tensor<4xi64>, %{{.*}}: index, %{{.*}}: index, %{{.*}}: tensor<2x1008x4xf16>
+// CHECK-SAME:    %{{.*}}: tensor<4xi64>, %{{.*}}: index, %{{.*}}: index, %{{.*}}: tensor<2x16x4x64xf16>, %{{.*}}: tensor<2x1024x4xf16>
 // CHECK-NOT:     transpose
 // CHECK:         lm.attention {{.*}} {scale = 2.500000e-01 : f32}
 // CHECK-NOT:     {{[Tt]}}ranspose

@@ -21,5 +21,6 @@ void LMDialect::initialize() {
 #define GET_OP_LIST
 #include "elutq/Dialect/LM/IR/LMOps.cpp.inc"
       >();
-  declarePromisedInterfaces<bufferization::BufferizableOpInterface, GatherOp, CacheAppendOp, AttentionOp>();
+  declarePromisedInterfaces<bufferization::BufferizableOpInterface, GatherOp, CacheAppendOp, AttentionOp, AttentionPartsOp,
+                            MergePartsOp>();
 }

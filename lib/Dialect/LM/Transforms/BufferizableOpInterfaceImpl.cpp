@@ -17,5 +17,7 @@ void elutq::lm::registerBufferizableOpInterfaceExternalModels(DialectRegistry &r
     // The slots that are not written keep their tokens.
     CacheAppendOp::attachInterface<DestinationStyleBufferization<CacheAppendOp, /*ReadsInits=*/true>>(*context);
     AttentionOp::attachInterface<DestinationStyleBufferization<AttentionOp>>(*context);
+    AttentionPartsOp::attachInterface<DestinationStyleBufferization<AttentionPartsOp>>(*context);
+    MergePartsOp::attachInterface<DestinationStyleBufferization<MergePartsOp>>(*context);
   });
 }

@@ -19,6 +19,17 @@
 #include "mlir/Interfaces/TilingInterface.h"
 
 #include "elutq/Dialect/LM/IR/LMOpsDialect.h.inc"
+
+namespace elutq::lm {
+
+/// Keys that a cache keeps side by side; capacities and parts are multiples of it.
+constexpr int64_t kKeyBlock = 64;
+
+/// The most parts that one row sees.
+int64_t getMaxParts(int64_t window, int64_t part, int64_t capacity);
+
+} // namespace elutq::lm
+
 #define GET_OP_CLASSES
 #include "elutq/Dialect/LM/IR/LMOps.h.inc"
 
