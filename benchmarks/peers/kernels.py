@@ -54,7 +54,7 @@ def openvino(request: dict, copies: int, threads: int) -> Run:
     import openvino as ov
     from openvino import Type, opset13 as op
     n, k, g, bits = (request[key] for key in ("N", "K", "group", "bits"))
-    kind = {2: Type.u2, 3: Type.u3, 4: Type.u4}[bits]
+    kind = {2: Type.u2, 4: Type.u4}[bits]
     if k % g:
         raise ValueError("K is no multiple of the group")
     rng = np.random.default_rng(0)
