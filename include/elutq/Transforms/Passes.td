@@ -130,7 +130,7 @@ def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInter
     compares every write in such a set with every read: its time would grow with the square of the number of layers. The content
     of an empty tensor is undefined, so that any number of them are as good as one.
 
-    Ensures: every `tensor.empty` has one use at most. Next: bufferization.
+    Requires: nothing. Ensures: every `tensor.empty` has one use at most. Next: bufferization.
 
     ```mlir
     %e = tensor.empty() : tensor<64xf32>
