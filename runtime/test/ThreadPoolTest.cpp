@@ -7,6 +7,7 @@
 
 #include "ThreadPool.h"
 
+#include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 #include <thread>
@@ -72,6 +73,27 @@ TEST(ThreadPool, callerSleepsThroughLongTasks) {
     std::vector<uint8_t> items(2, 0);
     pool.run(slow, 2, items.data(), nullptr, nullptr, nullptr);
     EXPECT_EQ(items[0] + items[1], 2);
+  }
+}
+
+/// The first item of thread 1 waits for all others, those behind it included: thread 0 has to take them.
+TEST(ThreadPool, takesWhatOthersHoldUp) {
+  static std::atomic<int> done;
+  auto waitInItemFour = [](int64_t begin, int64_t end, uint8_t *arena, const uint8_t *, uint8_t *, const int64_t *) {
+    for (int64_t i = begin; i < end; ++i) {
+      auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+      while (i == 4 && done < 7 && std::chrono::steady_clock::now() < limit)
+        std::this_thread::yield();
+      arena[i] = i == 4 && done < 7 ? 0 : 1;
+      ++done;
+    }
+  };
+  ThreadPool pool(2);
+  for (int round = 0; round < 50; ++round) {
+    done = 0;
+    std::vector<uint8_t> items(8, 0);
+    pool.run(waitInItemFour, 8, items.data(), nullptr, nullptr, nullptr);
+    EXPECT_EQ(items, std::vector<uint8_t>(8, 1));
   }
 }
 
