@@ -81,7 +81,7 @@ private:
         for (Value &sum : sums)
           sum = add(sum, sum);
       auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
-        Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte), chunk % 2);
+        Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte, /*isFirst=*/chunk % 2 == 0), chunk % 2);
         Value indices = arith::OrIOp::create(b, loc, nibbles, offsets);
         for (auto [i, sum] : llvm::enumerate(sums)) {
           Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);

@@ -138,12 +138,12 @@ protected:
     return partial;
   }
 
-  /// A vector of plane bytes, or of codes; `loopByte` may be null.
-  mlir::Value loadPlane(int64_t plane, int64_t step, mlir::Value loopByte) {
+  /// A vector of plane bytes, or of codes; `loopByte` may be null. `isFirst`: not loaded before.
+  mlir::Value loadPlane(int64_t plane, int64_t step, mlir::Value loopByte, bool isFirst = true) {
     mlir::Value offset = add(unitOffset, plane * unit.planeBytes + step * unit.vectorBytes);
     if (loopByte)
       offset = add(offset, loopByte);
-    if (step * unit.vectorBytes % kLineBytes == 0)
+    if (isFirst && step * unit.vectorBytes % kLineBytes == 0)
       prefetch(offset);
     return loadVector(getInts(unit.vectorBytes, 8), op.getPacked(), {nBlock, offset});
   }

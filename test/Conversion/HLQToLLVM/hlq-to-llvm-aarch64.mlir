@@ -35,3 +35,12 @@ func.func @dot(%a: vector<4xi32>, %q: vector<16xi8>, %b: vector<16xi8>) -> vecto
   %r = hlq.dot %a, %q, %b : vector<4xi32>, vector<16xi8>
   return %r : vector<4xi32>
 }
+
+// CHECK-LABEL:   func.func @dot_words(
+// CHECK-COUNT-2:   arith.muli %{{.*}} : vector<4xi32>
+// CHECK:           llvm.call_intrinsic "llvm.aarch64.neon.addp"
+// CHECK-NOT:       hlq.
+func.func @dot_words(%a: vector<4xi32>, %q: vector<8xi16>, %b: vector<8xi16>) -> vector<4xi32> {
+  %r = hlq.dot %a, %q, %b : vector<4xi32>, vector<8xi16>
+  return %r : vector<4xi32>
+}

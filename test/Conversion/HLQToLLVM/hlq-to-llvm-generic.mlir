@@ -27,3 +27,11 @@ func.func @dot(%a: vector<16xi32>, %q: vector<64xi8>, %b: vector<64xi8>) -> vect
   %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<64xi8>
   return %r : vector<16xi32>
 }
+
+// CHECK-LABEL:   func.func @dot_words(
+// CHECK-COUNT-2:   arith.muli
+// CHECK-NOT:       hlq.
+func.func @dot_words(%a: vector<16xi32>, %q: vector<32xi16>, %b: vector<32xi16>) -> vector<16xi32> {
+  %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<32xi16>
+  return %r : vector<16xi32>
+}

@@ -70,3 +70,14 @@ func.func @dot(%a: vector<16xi32>, %q: vector<64xi8>, %b: vector<64xi8>) -> vect
   %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<64xi8>
   return %r : vector<16xi32>
 }
+
+// CHECK-LABEL:  func.func @dot_words(
+// CHECK-SAME:     %[[A:.*]]: vector<16xi32>, %[[Q:.*]]: vector<32xi16>, %[[B:.*]]: vector<32xi16>
+// AVX2-COUNT-2:   llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"
+// BW:             llvm.call_intrinsic "llvm.x86.avx512.pmaddw.d.512"(%[[Q]], %[[B]])
+// VBMI:           llvm.call_intrinsic "llvm.x86.avx512.vpdpwssd.512"(%[[A]], %[[Q]], %[[B]])
+// CHECK-NOT:      hlq.
+func.func @dot_words(%a: vector<16xi32>, %q: vector<32xi16>, %b: vector<32xi16>) -> vector<16xi32> {
+  %r = hlq.dot %a, %q, %b : vector<16xi32>, vector<32xi16>
+  return %r : vector<16xi32>
+}

@@ -69,6 +69,19 @@ func.func @dot_zeros(%acc: vector<4xi32>, %x: vector<16xi8>) -> (vector<4xi32>, 
 
 // -----
 
+// Words are signed.
+// CHECK-LABEL: func.func @dot_words(
+// CHECK-NEXT:    arith.constant dense<[-390, 600000020, -1000, 7]> : vector<4xi32>
+func.func @dot_words() -> vector<4xi32> {
+  %acc = arith.constant dense<[10, 20, 0, 7]> : vector<4xi32>
+  %codes = arith.constant dense<[-2, 1, 20000, 20000, -10, 0, 0, 0]> : vector<8xi16>
+  %entries = arith.constant dense<[300, 200, 15000, 15000, 100, 5, 9, 9]> : vector<8xi16>
+  %r = hlq.dot %acc, %codes, %entries : vector<4xi32>, vector<8xi16>
+  return %r : vector<4xi32>
+}
+
+// -----
+
 // Codes are unsigned, bytes signed, and the sum wraps.
 // CHECK-LABEL: func.func @dot_constants(
 // CHECK-NEXT:    arith.constant dense<[-236, 598, -990, -2147483549]> : vector<4xi32>

@@ -2,16 +2,16 @@
 
 // Rows and columns are padded to whole blocks, and the padding is cut off.
 // CHECK-LABEL: func.func @padded(
-// CHECK-SAME:    %[[X:.+]]: tensor<9x40xf32>, %[[P:.+]]: tensor<2x20x8xi8>, %[[S:.+]]: tensor<20x2x2xf16>, %[[Z:.+]]: tensor<20x2xf16>
-// CHECK:         %[[LUT:.+]]:3 = hlq.build_lut ins(%[[X]] : tensor<9x40xf32>) outs({{.*}} : tensor<2x4x5x64xi8>, tensor<2x2x5xf32>, tensor<2x2x5xf32>) {lane = 1 : i32, table_group = 32 : i64}
+// CHECK-SAME:    %[[X:.+]]: tensor<10x40xf32>, %[[P:.+]]: tensor<2x20x8xi8>, %[[S:.+]]: tensor<20x2x2xf16>, %[[Z:.+]]: tensor<20x2xf16>
+// CHECK:         %[[LUT:.+]]:3 = hlq.build_lut ins(%[[X]] : tensor<10x40xf32>) outs({{.*}} : tensor<3x4x4x64xi8>, tensor<3x2x4xf32>, tensor<3x2x4xf32>) {lane = 1 : i32, table_group = 32 : i64}
 // CHECK:         %[[W:.+]] = hlq.pack %[[P]], %[[S]], %[[Z]] {{.*}} -> tensor<2x448xi8>
-// CHECK:         %[[Y:.+]] = hlq.lut_matmul ins(%[[LUT]]#0, %[[LUT]]#1, %[[LUT]]#2, %[[W]] : {{.*}}) outs({{.*}} : tensor<10x32xf32>)
-// CHECK:         tensor.extract_slice %[[Y]][0, 0] [9, 20] [1, 1] : tensor<10x32xf32> to tensor<9x20xf32>
-func.func @padded(%x: tensor<9x40xf32>, %p: tensor<2x20x8xi8>, %s: tensor<20x2x2xf16>, %z: tensor<20x2xf16>) -> tensor<9x20xf32> {
-  %init = tensor.empty() : tensor<9x20xf32>
-  %y = hlq.linear ins(%x, %p, %s, %z : tensor<9x40xf32>, tensor<2x20x8xi8>, tensor<20x2x2xf16>, tensor<20x2xf16>)
-                  outs(%init : tensor<9x20xf32>) {group_size = 32 : i64} -> tensor<9x20xf32>
-  return %y : tensor<9x20xf32>
+// CHECK:         %[[Y:.+]] = hlq.lut_matmul ins(%[[LUT]]#0, %[[LUT]]#1, %[[LUT]]#2, %[[W]] : {{.*}}) outs({{.*}} : tensor<12x32xf32>)
+// CHECK:         tensor.extract_slice %[[Y]][0, 0] [10, 20] [1, 1] : tensor<12x32xf32> to tensor<10x20xf32>
+func.func @padded(%x: tensor<10x40xf32>, %p: tensor<2x20x8xi8>, %s: tensor<20x2x2xf16>, %z: tensor<20x2xf16>) -> tensor<10x20xf32> {
+  %init = tensor.empty() : tensor<10x20xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<10x40xf32>, tensor<2x20x8xi8>, tensor<20x2x2xf16>, tensor<20x2xf16>)
+                  outs(%init : tensor<10x20xf32>) {group_size = 32 : i64} -> tensor<10x20xf32>
+  return %y : tensor<10x20xf32>
 }
 
 // -----
@@ -101,4 +101,22 @@ func.func @codes(%x: tensor<9x40xf32>, %p: tensor<20x64xi8>, %s: tensor<20x2x1xf
   %y2 = hlq.gather ins(%ids, %p, %s, %z : tensor<1xi64>, tensor<20x64xi8>, tensor<20x2x1xf16>, tensor<20x2xf16>)
                    outs(%i2 : tensor<1x40xf32>) {group_size = 32 : i64} -> tensor<1x40xf32>
   return %y0, %y1, %y2 : tensor<9x20xf32>, tensor<9x16xf32>, tensor<1x40xf32>
+}
+
+// -----
+
+// Products with codes made from planes of dword lanes: words, transposed; two products share what is rounded.
+// CHECK-LABEL: func.func @dot(
+// CHECK-SAME:    %[[X:.+]]: tensor<64x128xf32>
+// CHECK:         %[[E:.+]]:4 = hlq.quantize_rows ins(%[[X]] : tensor<64x128xf32>) outs({{.*}} : tensor<8x8x8x32xi8>, {{.*}}) {table_group = 128 : i64, transposed, words}
+// CHECK-NOT:     hlq.quantize_rows
+// CHECK-COUNT-2: hlq.code_matmul ins(%[[E]]#0, %[[E]]#1, %[[E]]#2, %[[E]]#3, %{{.+}} : {{.*}}) outs({{.*}} : tensor<64x16xf32>)
+#dot = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 8, n_tile = 1, table_bits = 16>
+func.func @dot(%x: tensor<64x128xf32>, %p: tensor<4x16x16xi8>, %q: tensor<4x16x16xi8>, %s: tensor<16x1x4xf16>, %z: tensor<16x1xf16>) -> (tensor<64x16xf32>, tensor<64x16xf32>) {
+  %init = tensor.empty() : tensor<64x16xf32>
+  %0 = hlq.linear ins(%x, %p, %s, %z : tensor<64x128xf32>, tensor<4x16x16xi8>, tensor<16x1x4xf16>, tensor<16x1xf16>)
+                  outs(%init : tensor<64x16xf32>) {group_size = 128 : i64, hlq.kernel = #dot} -> tensor<64x16xf32>
+  %1 = hlq.linear ins(%x, %q, %s, %z : tensor<64x128xf32>, tensor<4x16x16xi8>, tensor<16x1x4xf16>, tensor<16x1xf16>)
+                  outs(%init : tensor<64x16xf32>) {group_size = 128 : i64, hlq.kernel = #dot} -> tensor<64x16xf32>
+  return %0, %1 : tensor<64x16xf32>, tensor<64x16xf32>
 }

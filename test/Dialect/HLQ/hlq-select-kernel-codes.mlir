@@ -2,8 +2,8 @@
 // RUN: elutq-opt %s -hlq-select-kernel="isa=avx2 wide-tables=.*" | FileCheck %s --check-prefixes=CHECK,AVX2
 
 // Codes of 8 bits have one layout on every instruction set; fewer rows share a pass where registers are few.
-// VBMI-DAG:  #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 8, n_tile = 1, table_bits = 16>
-// AVX2-DAG:  #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx2", algorithm = "dot", m_tile = 2, n_tile = 1, table_bits = 16>
+// VBMI-DAG:  #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 8, n_tile = 2, table_bits = 16>
+// AVX2-DAG:  #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx2", algorithm = "dot", m_tile = 2, n_tile = 2, table_bits = 16>
 // CHECK-DAG: #[[$UNIFORM:layout.*]] = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 128, params = uniform, param_type = f16>
 // CHECK-DAG: #[[$SYMMETRIC:layout.*]] = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 128, params = symmetric, param_type = f16, zero_point = 128>
 

@@ -2,16 +2,22 @@
 // RUN: elutq-opt %s -hlq-select-kernel=isa=avx2 | FileCheck %s --check-prefixes=CHECK,AVX2
 // RUN: not elutq-opt %s -hlq-select-kernel=isa=sse2 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
+// RUN: elutq-opt %s -hlq-select-kernel="isa=avx512vbmi algorithm=lut" | FileCheck %s --check-prefix=LUT
+// RUN: not elutq-opt %s -hlq-select-kernel=algorithm=gemm 2>&1 | FileCheck %s --check-prefix=ALGORITHM
+
+// LUT-NOT:   algorithm = "dot"
+// ALGORITHM: error: expected algorithm to be auto, lut or dot, but got 'gemm'
+
 // UNKNOWN: error: expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got 'sse2'
 
-// Decode and prefill have the same layout, and differ in the rows that share a pass over the weights.
+// Decode and prefill have the same layout. One row is looked up; many rows share codes, of words where bytes gain nothing.
 // VBMI-DAG: #[[$DECODE:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 2>
-// VBMI-DAG: #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 8, n_tile = 2>
+// VBMI-DAG: #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 8, n_tile = 2>
 // VBMI-DAG: #[[$HLQ:layout.*]] = #hlq.layout<lane = dword, rows = 16, bits = 4, group_size = 128, params = hlq, param_type = f16>
 // VBMI-DAG: #[[$UNIFORM:layout.*]] = #hlq.layout<lane = dword, rows = 16, bits = 4, group_size = 32, params = uniform, param_type = f32>
 // VBMI-DAG: #[[$SYMMETRIC:layout.*]] = #hlq.layout<lane = dword, rows = 16, bits = 4, group_size = 32, params = symmetric, param_type = f32, zero_point = 8>
 // AVX2-DAG: #[[$DECODE:kernel.*]] = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 1>
-// AVX2-DAG: #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 4, n_tile = 1>
+// AVX2-DAG: #[[$PREFILL:kernel.*]] = #hlq.kernel<isa = "avx2", algorithm = "dot", m_tile = 4, n_tile = 1, table_bits = 16>
 // AVX2-DAG: #[[$HLQ:layout.*]] = #hlq.layout<lane = byte, rows = 32, bits = 4, group_size = 128, params = hlq, param_type = f16>
 // AVX2-DAG: #[[$UNIFORM:layout.*]] = #hlq.layout<lane = byte, rows = 32, bits = 4, group_size = 32, params = uniform, param_type = f32>
 // AVX2-DAG: #[[$SYMMETRIC:layout.*]] = #hlq.layout<lane = byte, rows = 32, bits = 4, group_size = 32, params = symmetric, param_type = f32, zero_point = 8>

@@ -123,12 +123,22 @@ func.func @quantize_rows_inits(%x: tensor<1x32xf32>, %e: tensor<1x2x1x32xi8>, %s
 
 // -----
 
-#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = uniform, param_type = f16>
+// Sums of 256 products of two words may need more than 32 bits; those of bytes do not.
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 256, params = uniform, param_type = f16>
 #kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 1, n_tile = 1, table_bits = 16>
-func.func @code_matmul_c1_bits(%e: tensor<1x2x1x32xi8>, %s: tensor<1x1x1xf32>, %o: tensor<1x1x1xi32>, %p: tensor<1x576xi8>, %i: tensor<1x16xf32>) {
-  // expected-error @+1 {{'hlq.code_matmul' op expected a layout of 8 bits, but got 2}}
-  %y = hlq.code_matmul ins(%e, %s, %s, %o, %p : tensor<1x2x1x32xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>, tensor<1x576xi8>)
-         outs(%i : tensor<1x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<1x16xf32>
+func.func @code_matmul_c4_words(%e: tensor<1x16x1x32xi8>, %s: tensor<1x1x1xf32>, %o: tensor<1x1x1xi32>, %p: tensor<1x1088xi8>, %i: tensor<1x16xf32>) {
+  // expected-error @+1 {{'hlq.code_matmul' op expected table_group to be at most 128, but got 256}}
+  %y = hlq.code_matmul ins(%e, %s, %s, %o, %p : tensor<1x16x1x32xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>, tensor<1x1088xi8>)
+         outs(%i : tensor<1x16xf32>) {layout = #layout, kernel = #kernel, table_group = 256 : i64} -> tensor<1x16xf32>
+  return
+}
+
+// -----
+
+func.func @quantize_rows_c4(%x: tensor<1x32xf32>, %e: tensor<1x2x1x16xi8>, %s: tensor<1x1x1xf32>, %o: tensor<1x1x1xi32>) {
+  // expected-error @+1 {{'hlq.quantize_rows' op expected words to have 32 bytes per chunk, but got 16}}
+  %r:4 = hlq.quantize_rows ins(%x : tensor<1x32xf32>) outs(%e, %s, %s, %o : tensor<1x2x1x16xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>)
+           {table_group = 32 : i64, words} -> tensor<1x2x1x16xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>
   return
 }
 

@@ -152,7 +152,15 @@ func.func @accumulate_c1(%acc: vector<8xi32>, %bytes: vector<64xi8>) {
 // -----
 
 func.func @dot_c1(%acc: vector<8xi32>, %codes: vector<64xi8>) {
-  // expected-error @+1 {{'hlq.dot' op expected four codes per lane of acc (32), but got 64}}
+  // expected-error @+1 {{'hlq.dot' op expected four bytes per lane of acc (32), but got 64}}
   %r = hlq.dot %acc, %codes, %codes : vector<8xi32>, vector<64xi8>
+  return
+}
+
+// -----
+
+func.func @dot_c1_words(%acc: vector<8xi32>, %codes: vector<32xi16>) {
+  // expected-error @+1 {{'hlq.dot' op expected two words per lane of acc (16), but got 32}}
+  %r = hlq.dot %acc, %codes, %codes : vector<8xi32>, vector<32xi16>
   return
 }

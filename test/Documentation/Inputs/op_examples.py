@@ -27,7 +27,7 @@ def arguments(example):
     for clause in clauses:
         names, types = (part for part in clause.split(":", 1))
         names, types = NAME.findall(names), TYPE.findall(types)
-        # Positions and counts have no written type; hlq.dot writes that of codes and bytes once.
+        # Positions and counts have no written type; hlq.dot writes that of codes and entries once.
         rest = types[-1] if "hlq.dot" in example else "index"
         for i, name in enumerate(names):
             found[name] = types[i] if i < len(types) else rest

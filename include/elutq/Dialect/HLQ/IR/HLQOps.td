@@ -415,7 +415,9 @@ def HLQ_DotOp : HLQ_Op<"dot", [Pure, AllTypesMatch<["acc", "result"]>, AllTypesM
 
     ```mlir
     %r = hlq.dot %acc, %codes, %entries : vector<16xi32>, vector<64xi8>
-    %t = hlq.dot %acc, %codes16, %entries16 : vector<16xi32>, vector<32xi16>
+    ```
+    ```mlir
+    %r = hlq.dot %acc, %codes, %entries : vector<16xi32>, vector<32xi16>
     ```
   }];
   let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc,
