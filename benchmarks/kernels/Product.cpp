@@ -236,7 +236,12 @@ Error Compilation::lower(Product &product) {
               [](mlir::OpPassManager &manager) { buildTileAndBufferizePipeline(manager, TileOptions()); });
   if (error)
     return error;
-  if ((error = run("vectorize", buildVectorizePipeline)))
+  error = run("vectorize", [&](mlir::OpPassManager &manager) {
+    VectorizeOptions vectorize;
+    vectorize.isa = product.isa;
+    buildVectorizePipeline(manager, vectorize);
+  });
+  if (error)
     return error;
   error = run("lower to llvm", [&](mlir::OpPassManager &manager) {
     LowerToLLVMOptions lower;
