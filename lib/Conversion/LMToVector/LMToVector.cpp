@@ -80,29 +80,35 @@ struct LowerCacheAppend : OpRewritePattern<CacheAppendOp> {
     Value cache = op.getCache(), scales = op.getScales(), update = op.getUpdate();
     bool keys = type.getRank() == 4;
     Value capacity = keys ? emit.mul(emit.dim(cache, 1), emit.index(kKeyBlock)) : emit.dim(cache, 1);
-    emit.loop(op.getCount(), [&](Value m) {
-      Value slot = emit.rem(emit.add(op.getPosition(), m), capacity);
-      emit.loop(emit.dim(cache, 0), [&](Value h) {
-        Value inverse;
-        if (scales) {
-          auto [scale, reciprocal] = emitRowScale(emit, vectors, update, m, h);
-          emit.store(scale, scales, {h, slot});
-          inverse = reciprocal;
-        }
-        auto copy = [&](Value d, Type chunk) {
-          Value value = emit.load(chunk, update, {m, h, d});
-          if (inverse)
-            value = emitRounded(emit, value, inverse);
-          if (keys)
-            emit.store(value, cache, {h, emit.div(slot, emit.index(kKeyBlock)), d, emit.rem(slot, emit.index(kKeyBlock))});
+    auto slotOf = [&](Value m) { return emit.rem(emit.add(op.getPosition(), m), capacity); };
+    auto convert = [&](Value m, Value h, Value d, Type chunk, Value inverse) {
+      Value value = emit.load(chunk, update, {m, h, d});
+      return inverse ? emitRounded(emit, value, inverse) : value;
+    };
+    emit.loop(emit.dim(cache, 0), [&](Value h) {
+      // The elements of a key lie a line apart: 16 of them for all rows, whose lines stay in the cache, then the next 16.
+      Value size = emit.dim(cache, 2), step = keys ? emit.index(kLanes) : size;
+      emit.loop(emit.index(0), size, keys ? kLanes : type.getDimSize(2), [&](Value first) {
+        emit.loop(op.getCount(), [&](Value m) {
+          Value slot = slotOf(m), inverse;
+          if (scales) {
+            auto [scale, reciprocal] = emitRowScale(emit, vectors, update, m, h);
+            emit.store(scale, scales, {h, slot});
+            inverse = reciprocal;
+          }
+          if (keys) {
+            Value block = emit.div(slot, emit.index(kKeyBlock)), lane = emit.rem(slot, emit.index(kKeyBlock));
+            emit.loop(first, emit.minimum(emit.add(first, step), size), 1, [&](Value d) {
+              emit.store(convert(m, h, d, rewriter.getF32Type(), inverse), cache, {h, block, d, lane});
+            });
+            return;
+          }
+          auto copy = [&](Value d, Type chunk) { emit.store(convert(m, h, d, chunk, inverse), cache, {h, slot, d}); };
+          if (vectors)
+            emit.forEachChunk(type.getDimSize(2), rewriter.getF32Type(), copy);
           else
-            emit.store(value, cache, {h, slot, d});
-        };
-        // The elements of a key lie a block apart, one store each.
-        if (vectors && !keys)
-          emit.forEachChunk(type.getDimSize(2), rewriter.getF32Type(), copy);
-        else
-          emit.loop(emit.dim(cache, 2), [&](Value d) { copy(d, rewriter.getF32Type()); });
+            emit.loop(size, [&](Value d) { copy(d, rewriter.getF32Type()); });
+        });
       });
     });
     rewriter.eraseOp(op);
