@@ -307,6 +307,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"arena_bytes", numberOf(plan, "arena_bytes")},
       {"weights_bytes", numberOf(plan, "weights_bytes")},
       {"cache_bytes", numberOf(plan, "cache_bytes")},
+      {"consistent", isConsistent(report) ? "1" : "0"},
       {"decode_weight_bytes", std::to_string(weightBytes(report, "decode"))},
       {"kv_cache", options.cacheType},
       {"bits", std::to_string(options.quantization.bits)},

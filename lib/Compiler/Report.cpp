@@ -9,6 +9,7 @@
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "mlir/IR/Location.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Format.h"
 
 using namespace mlir;
@@ -41,6 +42,8 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
                            Twine(kernel.getTableBits()))
                               .str()
                         : "gather";
+    if (kernel)
+      row.arithmetic = (kernel.getAlgorithm().getValue() + Twine(kernel.getTableBits())).str();
     row.n = op.getNumRows();
     row.k = k;
     row.bits = op.getBits();
@@ -58,6 +61,14 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
       describe(gather, cast<ShapedType>(gather.getInit().getType()).getDimSize(1));
   });
   return rows;
+}
+
+bool elutq::isConsistent(llvm::ArrayRef<ReportRow> rows) {
+  // By node, the arithmetic of the first entry that has it.
+  llvm::StringMap<std::string> arithmetic;
+  return llvm::all_of(rows, [&](const ReportRow &row) {
+    return row.arithmetic.empty() || arithmetic.try_emplace(row.node, row.arithmetic).first->second == row.arithmetic;
+  });
 }
 
 int64_t elutq::weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry) {

@@ -99,6 +99,7 @@ static Status readMeta(Model &model) {
       {"weights_bytes", 0, kMaxBytes, &model.weightsBytes, true},
       {"cache_bytes", 0, kMaxBytes, &model.cacheBytes, true},
       {"layers", 0, 1 << 20, &model.layers, false},
+      {"consistent", 0, 1, &model.consistent, false},
       {"decode_weight_bytes", 0, kMaxBytes, &model.decodeWeightBytes, false},
   };
   for (const auto &entry : numbers) {

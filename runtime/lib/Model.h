@@ -47,6 +47,7 @@ struct Model {
   TaskNames taskNames; // for traces
   const uint8_t *weights = nullptr;
   uint64_t vocabSize = 0, maxContext = 0, chunk = 0, layers = 0;
+  uint64_t consistent = 0; // 1: prefill and decode give the same bits
   uint64_t arenaBytes = 0, weightsBytes = 0, cacheBytes = 0, decodeWeightBytes = 0;
   int threads = 1;
 

@@ -56,9 +56,11 @@ Status Session::create(std::shared_ptr<const Model> model, int threads, int64_t 
   session->padded.resize(model->chunk);
   session->threads = threads > 0 ? threads : model->threads;
   session->prefillChunk = prefillChunk > 0 ? prefillChunk : static_cast<int64_t>(model->chunk);
-  // Prefill reads each weight at least once per eight rows of a chunk, decode once per token: up to here, decode reads
-  // less. Who asks for a cut of his own wants it as it is.
-  session->decodeLimit = std::max<size_t>(1, prefillChunk > 0 ? 1 : model->chunk / 16);
+  // A few tokens cost a whole padded chunk in prefill, which reads each weight at least once per eight rows: up to here,
+  // decode reads less. Only where both entries give the same bits: results do not depend on how a text is cut. Who asks
+  // for a cut of his own wants it as it is.
+  if (model->consistent)
+    session->decodeLimit = std::max<size_t>(1, prefillChunk > 0 ? 1 : model->chunk / 16);
   session->model = std::move(model);
   result = std::move(session);
   return Status();
@@ -109,7 +111,11 @@ Status Session::writeTrace(const std::string &path) {
   return written ? Status() : ioError("cannot write to", path, error);
 }
 
-Status Session::prefill(const int64_t *tokens, size_t count) {
+Status Session::prefill(const int64_t *tokens, size_t count) { return read(tokens, count, decodeLimit); }
+
+Status Session::decode(int64_t token) { return read(&token, 1, 1); }
+
+Status Session::read(const int64_t *tokens, size_t count, size_t decodeLimit) {
   if (Status status = check(tokens, count); !status.ok())
     return status;
   if (!pool)
@@ -119,7 +125,6 @@ Status Session::prefill(const int64_t *tokens, size_t count) {
   PoolScope scope(pool.get());
   while (count > 0) {
     size_t step = std::min<size_t>(count, static_cast<size_t>(prefillChunk));
-    // A few tokens cost a whole padded chunk in prefill, and both entries give the same bits.
     bool isDecode = step <= decodeLimit;
     if (isDecode)
       step = 1;

@@ -23,7 +23,7 @@ public:
                        std::unique_ptr<Session> &session);
 
   Status prefill(const int64_t *tokens, size_t count);
-  Status decode(int64_t token) { return prefill(&token, 1); }
+  Status decode(int64_t token);
   void reset();
 
   /// Records what each thread does from here on; what was recorded before is forgotten.
@@ -44,6 +44,8 @@ private:
   Session() = default;
   void makePool();
   Status check(const int64_t *tokens, size_t count) const;
+  /// Reads steps of at most `decodeLimit` tokens one by one.
+  Status read(const int64_t *tokens, size_t count, size_t decodeLimit);
 
   std::shared_ptr<const Model> model;
   std::unique_ptr<ThreadPool> pool; // made at the first token, so that an idle session costs no threads
@@ -53,7 +55,7 @@ private:
   std::vector<int64_t> padded; // the tokens of a prefill step; the compiled code reads all of them
   int64_t position = 0;
   int64_t prefillChunk = 0;
-  size_t decodeLimit = 1; // up to so many tokens are read one by one
+  size_t decodeLimit = 0; // prefill reads steps of up to so many tokens one by one
   int threads = 1;
 };
 

@@ -44,6 +44,7 @@ ContainerParts::ContainerParts() {
           {"vocab_size", std::to_string(kVocab)},
           {"max_context", std::to_string(kContext)},
           {"chunk", std::to_string(kChunk)},
+          {"consistent", "1"},
           {"arena_bytes", std::to_string(4 * kVocab)},
           {"cache_bytes", std::to_string(8 * (kContext + kChunk))},
           {"weights_bytes", "16"},

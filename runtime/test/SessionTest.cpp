@@ -78,6 +78,23 @@ TEST_F(SessionTest, cutsAtTheChunk) {
   elutq_session_destroy(session);
 }
 
+// Where the entries round differently, each of the two calls has its own: a text gives the same logits however it is cut.
+TEST_F(SessionTest, prefillNeverDecodesWhereThatRoundsDifferently) {
+  elutq_close(model);
+  ContainerParts parts;
+  parts.meta["consistent"] = "0";
+  TemporaryFile file(parts.write());
+  ASSERT_EQ(elutq_open(file.path.c_str(), nullptr, &model), ELUTQ_OK) << elutq_last_error();
+  std::vector<int64_t> tokens = getTokens(9);
+  elutq_session *session = create();
+  ASSERT_EQ(elutq_prefill(session, tokens.data(), tokens.size()), ELUTQ_OK);
+  ASSERT_EQ(elutq_decode(session, 1), ELUTQ_OK);
+  ASSERT_EQ(calls.size(), 3u);
+  EXPECT_TRUE(calls[0].prefill && calls[1].prefill && calls[1].count == 1);
+  EXPECT_TRUE(!calls[2].prefill && calls[2].position == 9);
+  elutq_session_destroy(session);
+}
+
 TEST_F(SessionTest, overflowChangesNothing) {
   std::vector<int64_t> tokens = getTokens(kContext + 1);
   elutq_session *session = create();

@@ -19,6 +19,8 @@ namespace elutq {
 /// One product or gather of an entry point after `hlq-select-kernel`.
 struct ReportRow {
   std::string entry, node, kernel;
+  /// What decides about the bits of a product: algorithm and width of the entries; empty for gathers.
+  std::string arithmetic;
   /// What a group stores besides its bits, as in `#hlq.layout`: `hlq f16`, `uniform f32`, `symmetric f32`.
   std::string params;
   int64_t n = 0, k = 0, bits = 0, groupSize = 0;
@@ -31,6 +33,9 @@ std::vector<ReportRow> collectReport(mlir::ModuleOp module);
 
 /// Bytes of packed weights that one call of `entry` reads.
 int64_t weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry);
+
+/// Whether all entry points compute each product with the same arithmetic, and so give the same bits.
+bool isConsistent(llvm::ArrayRef<ReportRow> rows);
 
 void printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os);
 

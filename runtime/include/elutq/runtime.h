@@ -160,7 +160,8 @@ ELUTQ_API elutq_status elutq_session_create(elutq_model *model, const elutq_sess
                                             elutq_session **session);
 ELUTQ_API void elutq_session_destroy(elutq_session *session);
 
-/** Reads `count` >= 1 tokens, any number that fits; the logits are then those after the last one.
+/** Reads `count` >= 1 tokens, any number that fits; the logits are then those after the last one. They do not depend on how a
+ *  text is cut into calls; elutq_decode may round differently, unless the model was compiled with --consistent.
  *  Nothing changes on errors: ARGUMENT (also for an id outside the vocabulary), CONTEXT, FORMAT (the weights are damaged). */
 ELUTQ_API elutq_status elutq_prefill(elutq_session *session, const int64_t *tokens, size_t count);
 
