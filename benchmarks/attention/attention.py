@@ -94,7 +94,7 @@ class Compiled:
         library = folder / f"{len(list(folder.glob('*.so')))}.so"
         run(LLVM / "clang++", "-std=c++17", "-O3", f"-march={args.mcpu}", "-ffp-contract=off", "-mprefer-vector-width=512", "-shared", "-fPIC",
             "-Wno-override-module", f"-I{SOURCE}/runtime/include", f"-I{SOURCE}/runtime/lib", folder / "step.ll",
-            SOURCE / "benchmarks/attention/driver.cpp", SOURCE / "runtime/lib/ThreadPool.cpp", "-lpthread", "-lm", "-o", library)
+            SOURCE / "benchmarks/attention/driver.cpp", SOURCE / "runtime/lib/ThreadPool.cpp", SOURCE / "runtime/lib/Trace.cpp", SOURCE / "runtime/lib/Json.cpp", "-lpthread", "-lm", "-o", library)
         self.library = ctypes.CDLL(str(library))
         self.library.bench_read.restype = ctypes.c_double
 

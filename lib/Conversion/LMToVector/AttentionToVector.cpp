@@ -19,6 +19,7 @@ using namespace elutq::lm;
 
 namespace {
 
+constexpr int64_t kLineBytes = 64;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
@@ -72,6 +73,16 @@ struct VectorEmitter : AttentionEmitter {
     while (vectors % width != 0)
       --width;
     return width;
+  }
+
+  /// Asks for the values of the part that starts at `slot` as fast as the keys are read, `offset` and `count` elements of them, so
+  /// that memory sends on while the scores keep the processor busy, and rows of values are there even if only a piece of each is
+  /// used at a time. Into the second-level cache, which holds a part; what lies beyond the cache is asked for in vain.
+  void prefetchValues(Value kvHead, Value slot, Value offset, int64_t count) {
+    int64_t line = kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
+    for (int64_t i = 0; i < count; i += line)
+      memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, add(offset, index(i))}, /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
   }
 
   /// Combines the lanes of `x` in a fixed tree.
@@ -138,6 +149,9 @@ struct VectorEmitter : AttentionEmitter {
   /// `weights[i, k] = score of row i and key k` for a range of keys that contains [lower, upper).
   void emitScores(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper) {
     int64_t rows = tile.rows.size(), width = tileVectors(rows, kKeyBlock / kLanes);
+    // One row alone leaves the processor to wait for memory anyway, and the cache must not be read once for each tile.
+    bool ahead = rows > 1 && rows == queryRows * group;
+    Value firstSlot = rem(partStart, index(capacity));
     loop(roundDown(lower, width * kLanes), upper, width * kLanes, [&](Value k) {
       Value slot = rem(add(partStart, k), index(capacity));
       Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
@@ -146,6 +160,8 @@ struct VectorEmitter : AttentionEmitter {
         SmallVector<Value> keys, next;
         for (int64_t j = 0; j < width; ++j)
           keys.push_back(load(vector, key, {kvHead, block, d, add(lane, index(j * kLanes))}));
+        if (ahead)
+          prefetchValues(kvHead, firstSlot, add(mul(k, index(headSize)), mul(d, index(width * kLanes))), width * kLanes);
         for (int64_t i = 0; i < rows; ++i) {
           Value element = broadcast(vector, memref::LoadOp::create(b, loc, queries, ValueRange{index(i), d}));
           for (int64_t j = 0; j < width; ++j)

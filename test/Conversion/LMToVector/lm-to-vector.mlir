@@ -16,10 +16,13 @@ func.func @attention(%q: memref<2x4x32xf32>, %k: memref<2x1x32x64xf16>, %v: memr
   return
 }
 
-// The parts of a slot are those that its number, its bits turned around, has modulo the slots.
+// The parts of a slot are those that its number, its bits turned around, has modulo the slots. While two rows read the keys of a part,
+// its values are asked for: a loop over 64 keys of 32 elements asks for 32 times 64 elements.
 // CHECK-LABEL: func.func @parts(
 // CHECK:         scf.for %{{.+}} = %{{.+}} to %[[N:.+]] step %c4 {
 // CHECK:           %{{.+}}:8 = scf.for
+// CHECK-COUNT-2:     memref.prefetch %arg2[%{{.+}}, %{{.+}}, %{{.+}}], read, locality<2>, data
+// CHECK-NOT:         memref.prefetch
 // CHECK:         memref.store %{{.+}}, %arg6[%{{.+}}, %{{.+}}, %{{.+}}, %c0]
 func.func @parts(%q: memref<1x4x32xf32>, %k: memref<2x4x32x64xf16>, %v: memref<2x256x32xf16>, %p: index, %slot: index,
                  %s: memref<4x1x2x32xf32>, %t: memref<4x1x2x2xf32>) {
