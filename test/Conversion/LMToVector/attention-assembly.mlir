@@ -47,9 +47,8 @@ func.func @tile(%q: memref<4x4x64xf32>, %k: memref<1x4x64x64xf16>, %v: memref<1x
 // AVX2-NOT:     {{Spill|Reload|vgather|prefetch}}
 // AVX2:         j{{[a-z]+}} .LBB
 // NEON-LABEL:   decode:
-// NEON:         fcvtl2
-// NEON-NOT:     {{Spill|Reload}}
 // NEON:         prfm pldl2keep
+// NEON:         fcvtl2
 // NEON-NOT:     {{Spill|Reload}}
 // NEON-COUNT-16: fmla v{{[0-9]+}}.4s
 // NEON:         b.{{[a-z]+}} .LBB
