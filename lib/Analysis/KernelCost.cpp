@@ -168,4 +168,50 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
   return choice;
 }
 
+/// An algorithm is worth timing up to this multiple of the other one's estimate.
+static constexpr double hopelessCost = 2.5;
+
+/// Divisors of `blocks` next to half, twice and four times `nTile`.
+static std::vector<int64_t> getNearTiles(int64_t blocks, int64_t nTile) {
+  auto divisorFrom = [&](int64_t tile, int64_t step) {
+    while (tile >= 1 && tile <= blocks && blocks % tile != 0)
+      tile += step;
+    return tile;
+  };
+  std::vector<int64_t> tiles = {divisorFrom(nTile / 2, -1), divisorFrom(2 * nTile, 1), divisorFrom(4 * nTile, 1)};
+  tiles.erase(std::remove_if(tiles.begin(), tiles.end(), [&](int64_t tile) { return tile < 1 || tile > blocks; }), tiles.end());
+  return tiles;
+}
+
+std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayout &layout, const ProductShape &shape,
+                                      int64_t tableBits, std::optional<KernelAlgorithm> algorithm) {
+  KernelChoice model = chooseKernel(isa, layout, shape, tableBits, algorithm);
+  std::vector<KernelChoice> result;
+  auto add = [&](const KernelChoice &choice) {
+    if (std::find(result.begin(), result.end(), choice) == result.end())
+      result.push_back(choice);
+  };
+  auto addNear = [&](KernelChoice base) {
+    add(base);
+    for (int64_t maxTile : {base.mTile / 2, 2 * base.mTile}) {
+      KernelChoice choice = base;
+      choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, shape.rows));
+      add(choice);
+    }
+    for (int64_t nTile : getNearTiles(layout.rowBlocks(shape.n), base.nTile)) {
+      KernelChoice choice = base;
+      choice.nTile = nTile;
+      add(choice);
+    }
+  };
+  addNear(model);
+  if (algorithm || layout.hasCodes())
+    return result;
+  KernelAlgorithm other = model.algorithm == KernelAlgorithm::Lut ? KernelAlgorithm::Dot : KernelAlgorithm::Lut;
+  if (estimateCycles(isa, other, layout.bits, tableBits, shape.rows) <=
+      hopelessCost * estimateCycles(isa, model.algorithm, layout.bits, tableBits, shape.rows))
+    addNear(chooseKernel(isa, layout, shape, tableBits, other));
+  return result;
+}
+
 } // namespace elutq

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 using namespace elutq;
 
 namespace {
@@ -152,6 +154,34 @@ TEST(KernelCostTest, TasksOfManyRows) {
 TEST(KernelCostTest, PrimeNumberOfBlocks) {
   auto layout = getLayout(KernelISA::AVX2, 4, 128);
   EXPECT_EQ(chooseKernel(KernelISA::AVX2, layout, {1, 32 * 1009, 32}, 16).nTile, 1);
+}
+
+// What is worth timing starts with the model's choice, fits the product, and respects a given algorithm.
+TEST(KernelCostTest, KernelsToTime) {
+  for (KernelISA isa : allISAs)
+    for (int64_t bits : {2, 4, 8})
+      for (int64_t rows : {1, 5, 64})
+        for (int64_t n : {203, 4096}) {
+          auto layout = getLayout(isa, bits, 128);
+          ProductShape shape{rows, n, 5};
+          std::vector<KernelChoice> kernels = listKernels(isa, layout, shape, 8);
+          EXPECT_EQ(kernels.front(), chooseKernel(isa, layout, shape, 8));
+          EXPECT_GT(kernels.size(), 1u);
+          EXPECT_LE(kernels.size(), 12u);
+          for (const KernelChoice &kernel : kernels) {
+            EXPECT_EQ(std::count(kernels.begin(), kernels.end(), kernel), 1);
+            EXPECT_GE(kernel.mTile, 1);
+            EXPECT_LE(kernel.mTile, rows);
+            EXPECT_EQ(layout.rowBlocks(n) % kernel.nTile, 0);
+          }
+          for (const KernelChoice &kernel : listKernels(isa, layout, shape, 8, KernelAlgorithm::Lut))
+            EXPECT_EQ(kernel.algorithm, bits == 8 ? KernelAlgorithm::Dot : KernelAlgorithm::Lut);
+        }
+  // Neither algorithm is out of question for a chunk of prefill at 4 bits.
+  KernelISA isa = KernelISA::AVX512VBMI;
+  std::vector<KernelChoice> kernels = listKernels(isa, getLayout(isa, 4, 128), {64, 4096, 32}, 16);
+  for (KernelAlgorithm algorithm : {KernelAlgorithm::Lut, KernelAlgorithm::Dot})
+    EXPECT_TRUE(std::any_of(kernels.begin(), kernels.end(), [&](const KernelChoice &k) { return k.algorithm == algorithm; }));
 }
 
 } // namespace
