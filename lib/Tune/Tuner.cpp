@@ -25,10 +25,11 @@ using namespace elutq::tune;
 /// Packed weights of a product whose time says enough: many tasks of each thread.
 static constexpr int64_t kSliceBytes = int64_t(16) << 20;
 /// Kernels take turns, so that what disturbs the machine disturbs all of them. The best turn of each counts.
-static constexpr int kTurns = 5;
-static constexpr double kTurnSeconds = 0.015;
-/// What is slower than the best by this factor in one turn gets no other one.
+static constexpr int kTurns = 8;
+static constexpr double kTurnSeconds = 0.008;
+/// What is slower than the best by this factor in so many turns gets no other one.
 static constexpr double kHopeless = 1.4;
+static constexpr int kFairTurns = 3;
 /// Measurements of one kernel differ by this share.
 static constexpr double kNoise = 0.03;
 
@@ -93,7 +94,7 @@ Expected<std::vector<TimedKernel>> tune::timeKernels(const ProductOptions &optio
   for (int turn = 0; turn < kTurns; ++turn)
     for (const auto &[timed, product] : zip(result, products)) {
       // The model's kernel is what the others are compared with.
-      if (turn > 0 && timed.time > kHopeless * best && &timed != &result.front())
+      if (turn >= kFairTurns && timed.time > kHopeless * best && &timed != &result.front())
         continue;
       std::vector<double> times;
       double begin = seconds();
