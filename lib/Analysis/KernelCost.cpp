@@ -31,8 +31,8 @@ struct ISAProperties {
   /// Cycles per 16 rows and 16 columns of weights. `lookup`: of the look-ups in one byte of the entries, per plane and row of
   /// activations. `index`: of making indices, per plane and pass. `byteDots`, `wordDots`: of the products, per row of
   /// activations. `expand`, `expandPlane`: of making codes, and per plane, for each byte of a code. Measured on a Zen 4 at
-  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md); those of generic and NEON code are estimates by the number of
-  /// instructions.
+  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md); those of NEON are estimates by the number of instructions. Generic
+  /// code has no instruction for look-ups, and multiplies even one row.
   double lookup, index, byteDots, wordDots, expand, expandPlane;
 };
 
@@ -43,11 +43,11 @@ static constexpr auto dwordLane = quantize::PackedLayout::Lane::Dword;
 
 /// In the order of `KernelISA`.
 static constexpr ISAProperties properties[] = {
-    {"generic", byteLane, 16, 4, 4, 1, 2, false, 40, 4, 64, 24, 0, 24},
+    {"generic", byteLane, 16, 4, 4, 1, 2, false, 180, 20, 120, 115, 225, 0},
     {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30},
     {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30},
     {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.7, 1.2, 40, 11.8, 0, 15.6},
-    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 3, 1, 20, 10, 0, 8},
+    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4},
     {"avx512vbmi", dwordLane, 16, 4, 8, 8, 8, true, 2.1, 0.9, 4.2, 8.8, 1, 6.2},
 };
 

@@ -61,9 +61,9 @@ def program(tmp_path):
 def test_flipped_bytes(data, program):
     """Every part of the container, end to end: header, table, each section's first, middle and last byte, trailer."""
     container = Container(data)
-    assert set(container.sections) == {"meta", "tokenizer", "weights"}
+    assert set(container.sections) == {"meta", "tasks", "tokenizer", "weights"}
     places = [container.start + place for place in (0, 8, 12, 16, 24, 32)]
-    places += [container.start + HEADER + i * SECTION + field for i in range(3) for field in (0, 16, 24, 32)]
+    places += [container.start + HEADER + i * SECTION + field for i in range(4) for field in (0, 16, 24, 32)]
     for offset, size in container.sections.values():
         places += [offset, offset + size // 2, offset + size - 1]
     places += [len(data) - TRAILER + field for field in (0, 8, 16, 24)]

@@ -137,6 +137,17 @@ def test_w4_logits_match_onnx_runtime(w4_chat, w4_reference, tmp_path):
     assert agreement >= 0.99
 
 
+def test_w4_prefill_matches_onnx_runtime(w4_chat, w4_reference, tmp_path):
+    """The same for prefill, whose products round activations to 14 bits and weights to 12."""
+    tokens, errors, spans = real_text(512), [], []
+    for count in (64, 100, 257, 512):
+        actual, expected = logits(w4_chat, tokens[:count], tmp_path, "--feed", "prefill")[-1], w4_reference[count - 1]
+        errors.append(np.abs(actual - expected).max())
+        spans.append(expected.max() - expected.min())
+    print("error / range:", np.array(errors) / np.array(spans))
+    assert (np.array(errors) <= 0.005 * np.array(spans)).all()
+
+
 def test_threads_do_not_change_a_bit(w4_chat, tmp_path):
     tokens = real_text(80)
     for feed in ("decode", "prefill"):

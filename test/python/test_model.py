@@ -167,8 +167,9 @@ def test_refused_libraries(library, tmp_path):
     data = bytearray(library.with_name("elutq-fake.weights").read_bytes())
     data[data.index(WEIGHTS)] ^= 1
     (tmp_path / "elutq-fake.weights").write_bytes(data)
-    with pytest.raises(elutq.RuntimeFailure):
-        elutq.Model(tmp_path / library.name)
+    # Weights are checked when the first token is read.
+    with pytest.raises(elutq.RuntimeFailure, match="checksum"):
+        elutq.Model(tmp_path / library.name).generate("ab", 1)
 
 
 def test_run_command(library, capsys):

@@ -68,7 +68,7 @@ def test_names(events):
     assert listed[0] == listed[1]
     first, attention, last = (listed[0][i][0] for i in (0, 1, -1))
     assert first.startswith("packed_gather build_lut lut_matmul ") and "/model/q_proj/MatMul" in first
-    assert attention == "attention /model/attention"
+    assert attention == "attention_parts /model/attention"
     assert "lut_matmul" in last and last.endswith("/lm_head/MatMul")
 
 

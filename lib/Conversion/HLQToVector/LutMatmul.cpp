@@ -27,9 +27,7 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     if (layout.getParams() != Params::HLQ) {
-      // High planes first: each further plane doubles what is there.
-      auto planes = llvm::to_vector(llvm::reverse(llvm::seq<int64_t>(bits)));
-      SmallVector<Value> partial = emitPlanes(group, planes);
+      SmallVector<Value> partial = emitPlanes(group, llvm::to_vector(llvm::seq<int64_t>(bits)));
       SmallVector<Value> scales = loadParams(group, 0);
       addScaled(y, scales, partial);
       return emitCentred(group, scales);
@@ -49,8 +47,8 @@ protected:
   }
 
 private:
-  /// `p` of one plane, or of several, of which each after the first one doubles the sum before it adds its own. One plane
-  /// after the other: what lies side by side in memory is read in one stream.
+  /// `p` of one plane, or of several from the first on, each of which counts twice as much as the one before. One plane after
+  /// the other, in the order of memory: what lies side by side is read in one stream.
   SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes) {
     return emitPartial(group, [&](const TableGroup &u) {
       return isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes);
@@ -77,15 +75,18 @@ private:
     Value offsets = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(bytesType, ArrayRef(tableOfByte)));
     SmallVector<Value> sums(tableParts * mTile, splat(wordsType, 0));
     for (int64_t plane : planes) {
-      if (plane != planes.front())
-        for (Value &sum : sums)
-          sum = add(sum, sum);
+      int64_t factor = int64_t(1) << (plane - planes.front());
+      auto addFound = [&](Value sum, Value found) -> Value {
+        if (factor == 1)
+          return AccumulateOp::create(b, loc, wordsType, sum, found);
+        return DotOp::create(b, loc, wordsType, sum, splat(bytesType, factor), found);
+      };
       auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
         Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte, /*isFirst=*/chunk % 2 == 0), chunk % 2);
         Value indices = arith::OrIOp::create(b, loc, nibbles, offsets);
         for (auto [i, sum] : llvm::enumerate(sums)) {
           Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
-          sum = AccumulateOp::create(b, loc, wordsType, sum, LookupOp::create(b, loc, bytesType, table, indices));
+          sum = addFound(sum, LookupOp::create(b, loc, bytesType, table, indices));
         }
       };
       sums = emitChunks(u, kUnrolledDwordLookups / (tableParts * mTile), sums, body);
@@ -99,13 +100,13 @@ private:
     SmallVector<Value> sums;
     for (int64_t part = 0; part < tableParts; ++part) {
       SmallVector<Value> total;
-      for (int64_t plane : planes) {
+      for (auto [power, plane] : llvm::enumerate(planes)) {
         SmallVector<Value> rows = emitRows(emitByteWords(u, plane, part));
         for (auto [i, sum] : llvm::enumerate(rows)) {
-          if (plane == planes.front())
+          if (power == 0)
             total.push_back(sum);
           else
-            total[i] = add(add(total[i], total[i]), sum);
+            total[i] = add(total[i], shiftLeft(sum, splat(getInts(kFloatLanes, 32), power)));
         }
       }
       // 128 for each look-up, weighted like the planes.
