@@ -23,6 +23,7 @@ config.substitutions.append(("%elutq_src", config.elutq_source_dir))
 config.substitutions.append(("%elutq_build", config.elutq_binary_dir))
 config.substitutions.append(("%mlir_libs", config.llvm_lib_dir))
 config.substitutions.append(("%deps", config.elutq_deps_dir))
+config.substitutions.append(("%other_arch", "x86_64" if platform.machine() == "aarch64" else "aarch64"))
 
 # ELUTQ_CHECK_ROUNDTRIP=1 makes every test print and parse its input, too.
 if os.environ.get("ELUTQ_CHECK_ROUNDTRIP"):

@@ -125,7 +125,7 @@ static Sequences getSequences(std::string_view isa) {
   return {nullptr, nullptr, 0};
 }
 
-double bench::measureCeiling(const Product &product, const ProductOptions &options, runtime::ThreadPool &pool) {
+double bench::measureCeiling(const tune::Product &product, const tune::ProductOptions &options, runtime::ThreadPool &pool) {
   Sequences sequences = getSequences(product.isa);
   bool looksUp = product.algorithm == "lut";
   elutq_task task = looksUp ? sequences.lookUp : sequences.multiply;

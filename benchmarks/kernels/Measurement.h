@@ -8,16 +8,15 @@
 #ifndef ELUTQ_BENCHMARKS_KERNELS_MEASUREMENT_H
 #define ELUTQ_BENCHMARKS_KERNELS_MEASUREMENT_H
 
-#include "Product.h"
+#include "elutq/Tune/ProductMemory.h"
 
 namespace elutq::bench {
 
+using tune::Product, tune::ProductOptions, tune::Weights;
+
 struct MeasurementOptions {
   int threads = 2;
-  /// One copy of the weights, over and over, in place of copies that exceed the caches many times.
-  bool inCache = false;
-  /// Anonymous memory of huge pages for the weights, in place of a mapped file.
-  bool hugePages = false;
+  tune::MemoryOptions memory;
   /// How long to measure.
   double seconds = 1;
   /// Compare with products of floats, too.

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Measurement.h"
+#include "elutq/Tune/Tuner.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
@@ -21,12 +23,41 @@ namespace {
 struct Options {
   ProductOptions product;
   MeasurementOptions how;
+  std::string cpu, features;
+  /// Time the kernels among which elutq-compile --tune chooses.
+  bool candidates = false;
 };
 } // namespace
 
+/// An error if a number or name is out of its range.
+static Error verify(const ProductOptions &options) {
+  auto positive = [](StringRef name, int64_t value, int64_t limit) -> Error {
+    if (value >= 1 && value <= limit)
+      return Error::success();
+    return createStringError("expected " + name + " to be 1 to " + Twine(limit) + ", but got " + Twine(value));
+  };
+  constexpr int64_t kLimit = 1 << 20;
+  if (Error error = positive("-bits", options.bits, 4))
+    return error;
+  for (auto [name, value] : {std::pair<StringRef, int64_t>{"-m", options.m}, {"-n", options.n}, {"-k", options.k}})
+    if (Error error = positive(name, value, kLimit))
+      return error;
+  if (!is_contained({16, 32, 64, 128, 256}, options.group))
+    return createStringError("expected -group to be 16, 32, 64, 128 or 256, but got " + Twine(options.group));
+  if (!is_contained({"hlq", "uniform", "symmetric"}, options.params))
+    return createStringError("expected -params to be hlq, uniform or symmetric, but got '" + options.params + "'");
+  if (options.paramType != "f16" && options.paramType != "f32")
+    return createStringError("expected -param-type to be f16 or f32, but got '" + options.paramType + "'");
+  if (!is_contained({"auto", "lut", "dot"}, options.algorithm))
+    return createStringError("expected -algorithm to be auto, lut or dot, but got '" + options.algorithm + "'");
+  if (options.tableBits != 8 && options.tableBits != 16)
+    return createStringError("expected -tables to be 8 or 16, but got " + Twine(options.tableBits));
+  return Error::success();
+}
+
 static Expected<Options> parseCommandLine(int argc, char **argv) {
   Options options;
-  auto &[product, how] = options;
+  auto &[product, how, cpu, features, candidates] = options;
   cl::ResetCommandLineParser();
   cl::OptionCategory category("elutq-bench-kernels options");
   cl::opt<int64_t, true> bits("bits", cl::desc("Bits of a weight, 1 to 4; default 2"), cl::location(product.bits), cl::init(2),
@@ -45,10 +76,10 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
                                 cl::location(product.tableBits), cl::init(8), cl::cat(category));
   cl::opt<std::string, true> algorithm("algorithm", cl::desc("auto (default: what the cost model chooses), lut or dot"),
                                        cl::location(product.algorithm), cl::init("auto"), cl::cat(category));
-  cl::opt<std::string, true> cpu("mcpu", cl::desc("Processor to compile for; default: native"), cl::location(product.cpu),
+  cl::opt<std::string, true> mcpu("mcpu", cl::desc("Processor to compile for; default: native"), cl::location(cpu),
                                  cl::init("native"), cl::cat(category));
-  cl::opt<std::string, true> features("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),
-                                      cl::location(product.features), cl::cat(category));
+  cl::opt<std::string, true> mattr("mattr", cl::desc("Processor features to add or remove"), cl::value_desc("+a,-b"),
+                                      cl::location(features), cl::cat(category));
   cl::opt<std::string, true> kernel("kernel", cl::desc("Use this kernel, not the cost model's"), cl::value_desc("#hlq.kernel<...>"),
                                     cl::location(product.kernel), cl::cat(category));
   cl::opt<std::string, true> layout("layout", cl::desc("Use this layout, not the cost model's"), cl::value_desc("#hlq.layout<...>"),
@@ -59,10 +90,13 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
   cl::opt<double, true> seconds("seconds", cl::desc("How long to measure; default 1"), cl::location(how.seconds), cl::init(1.0),
                                 cl::cat(category));
   cl::opt<bool, true> cache("cache", cl::desc("Read the same weights in every product, not copies beyond all caches"),
-                            cl::location(how.inCache), cl::cat(category));
+                            cl::location(how.memory.inCache), cl::cat(category));
   cl::opt<bool, true> huge("huge-pages", cl::desc("Weights in huge pages, not in a mapped file as in a model"),
-                           cl::location(how.hugePages), cl::cat(category));
+                           cl::location(how.memory.hugePages), cl::cat(category));
   cl::opt<bool, true> check("check", cl::desc("Compare results with products of floats"), cl::location(how.check), cl::cat(category));
+  cl::opt<bool, true> all("candidates",
+                          cl::desc("Time the kernels among which elutq-compile --tune chooses, weights from memory; large matrices in part"),
+                          cl::location(candidates), cl::cat(category));
   cl::HideUnrelatedOptions(category);
   // None of these may stay registered, for lld registers some of the same names while it runs.
   scope_exit reset([] { cl::ResetCommandLineParser(); });
@@ -80,13 +114,30 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
   }
   if (how.threads < 1 || how.threads > 1024)
     return createStringError("expected -threads to be 1 to 1024, but got " + Twine(how.threads));
+  if (candidates && (how.memory.inCache || how.memory.hugePages || how.check || !product.kernel.empty() ||
+                     !product.layout.empty() || !product.assembly.empty()))
+    return createStringError("-candidates times kernels of its own in its own way: leave out -cache, -huge-pages, -check, -kernel, "
+                             "-layout and -emit-asm");
   if (Error error = verify(product))
     return std::move(error);
   return Options(options);
 }
 
-static void print(const ProductOptions &options, const MeasurementOptions &how, const Product &product,
-                  const Measurement &result, raw_ostream &os) {
+/// What both modes say about a product.
+static void printProduct(const ProductOptions &options, const MeasurementOptions &how, json::OStream &json) {
+  json.attribute("bits", options.bits);
+  json.attribute("params", options.params + " " + options.paramType);
+  json.attribute("group", options.group);
+  json.attribute("M", options.m);
+  json.attribute("N", options.n);
+  json.attribute("K", options.k);
+  json.attribute("tables", options.tableBits);
+  json.attribute("threads", how.threads);
+}
+
+static void print(const Options &all, const Product &product, const Measurement &result, raw_ostream &os) {
+  const ProductOptions &options = all.product;
+  const MeasurementOptions &how = all.how;
   double operations = 2.0 * static_cast<double>(options.m) * static_cast<double>(options.n) * static_cast<double>(options.k);
   json::OStream json(os);
   // A measurement has no more digits than these.
@@ -96,16 +147,9 @@ static void print(const ProductOptions &options, const MeasurementOptions &how, 
     json.attributeEnd();
   };
   json.object([&] {
-    json.attribute("bits", options.bits);
-    json.attribute("params", options.params + " " + options.paramType);
-    json.attribute("group", options.group);
-    json.attribute("M", options.m);
-    json.attribute("N", options.n);
-    json.attribute("K", options.k);
-    json.attribute("tables", options.tableBits);
-    json.attribute("threads", how.threads);
-    json.attribute("memory", how.inCache ? "cache" : how.hugePages ? "huge pages" : "file");
-    json.attribute("cpu", options.cpu);
+    printProduct(options, how, json);
+    json.attribute("memory", how.memory.inCache ? "cache" : how.memory.hugePages ? "huge pages" : "file");
+    json.attribute("cpu", all.cpu);
     json.attribute("isa", product.isa);
     json.attribute("kernel", product.kernel);
     json.attribute("layout", product.layout);
@@ -127,23 +171,57 @@ static void print(const ProductOptions &options, const MeasurementOptions &how, 
   os << "\n";
 }
 
+/// The kernels of `timed`, the cost model's first, and what that one loses.
+static void print(const Options &all, StringRef isa, ArrayRef<tune::TimedKernel> timed, raw_ostream &os) {
+  json::OStream json(os);
+  json.object([&] {
+    printProduct(all.product, all.how, json);
+    json.attribute("cpu", all.cpu);
+    json.attribute("isa", isa);
+    json.attributeArray("kernels", [&] {
+      for (const tune::TimedKernel &kernel : timed)
+        json.object([&] {
+          json.attribute("algorithm", StringRef(elutq::toString(kernel.choice.algorithm)));
+          json.attribute("m_tile", kernel.choice.mTile);
+          json.attribute("n_tile", kernel.choice.nTile);
+          json.attribute("table_bits", kernel.choice.tableBits);
+          json.attributeBegin("us");
+          json.rawValue([&](raw_ostream &raw) { raw << format("%.2f", kernel.time); });
+          json.attributeEnd();
+        });
+    });
+  });
+  os << "\n";
+}
+
+static Error run(const Options &options) {
+  auto target = cpu::resolveTarget("", options.cpu, options.features);
+  if (!target)
+    return target.takeError();
+  if (options.candidates) {
+    auto timed = tune::timeKernels(options.product, *target, options.how.threads);
+    if (!timed)
+      return timed.takeError();
+    print(options, target->getISA(), *timed, outs());
+    return Error::success();
+  }
+  Weights weights = Weights::random(options.product);
+  auto product = tune::compileProduct(options.product, weights, *target);
+  if (!product)
+    return product.takeError();
+  auto result = measure(*product, options.product, weights, options.how);
+  if (!result)
+    return result.takeError();
+  print(options, *product, *result, outs());
+  return Error::success();
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
-  auto fail = [](Error error) {
-    errs() << "elutq-bench-kernels: error: " << toString(std::move(error)) << "\n";
-    return 1;
-  };
-  auto parsed = parseCommandLine(argc, argv);
-  if (!parsed)
-    return fail(parsed.takeError());
-  const auto &[options, how] = *parsed;
-  Weights weights = Weights::random(options);
-  auto product = compileProduct(options, weights);
-  if (!product)
-    return fail(product.takeError());
-  auto result = measure(*product, options, weights, how);
-  if (!result)
-    return fail(result.takeError());
-  print(options, how, *product, *result, outs());
-  return 0;
+  auto options = parseCommandLine(argc, argv);
+  Error error = options ? run(*options) : options.takeError();
+  if (!error)
+    return 0;
+  errs() << "elutq-bench-kernels: error: " << llvm::toString(std::move(error)) << "\n";
+  return 1;
 }

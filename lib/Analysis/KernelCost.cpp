@@ -48,7 +48,7 @@ static constexpr ISAProperties properties[] = {
     {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30},
     {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.7, 1.2, 40, 11.8, 0, 15.6},
     {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4},
-    {"avx512vbmi", dwordLane, 16, 4, 8, 8, 8, true, 1.95, 0.9, 4.6, 8.8, 7, 6.2},
+    {"avx512vbmi", dwordLane, 16, 4, 8, 8, 8, true, 2.1, 0.9, 4.2, 8.8, 1, 6.2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -97,10 +97,12 @@ static constexpr int64_t maxTaskBytes = 1 << 20;
 static constexpr int64_t maxNarrowTaskBytes = 64 << 10;
 /// Rows of activations from which a task takes more weights: it reads what is known of all rows.
 static constexpr int64_t wideRows = 16;
-/// Tasks of a product, if it can be cut into that many without going below `minTaskBytes`.
+/// Tasks of a product, if it can be cut into that many without going below the least bytes of a task: with more rows, a byte
+/// of weights is more work.
 static constexpr int64_t wantedTasks = 16;
 static constexpr int64_t wantedNarrowTasks = 64;
 static constexpr int64_t minTaskBytes = 8 << 10;
+static constexpr int64_t minWideTaskBytes = 1 << 10;
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
 static int64_t splitEvenly(int64_t count, int64_t maxTile) {
@@ -133,14 +135,15 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, in
 static int64_t chooseRowBlocks(const quantize::PackedLayout &layout, const ProductShape &shape) {
   bool isWide = shape.rows >= wideRows;
   int64_t maxBytes = isWide ? maxTaskBytes : maxNarrowTaskBytes, tasks = isWide ? wantedTasks : wantedNarrowTasks;
+  int64_t minBytes = isWide ? minWideTaskBytes : minTaskBytes;
   int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
-  int64_t taskBytes = std::clamp(blocks * blockBytes / tasks, minTaskBytes, maxBytes);
+  int64_t taskBytes = std::clamp(blocks * blockBytes / tasks, minBytes, maxBytes);
   int64_t nTile = 1;
   for (int64_t candidate = 2; candidate <= blocks && candidate * blockBytes <= taskBytes; ++candidate)
     if (blocks % candidate == 0)
       nTile = candidate;
   // Rather above the wanted size than below the minimum.
-  if (nTile * blockBytes < minTaskBytes)
+  if (nTile * blockBytes < minBytes)
     for (int64_t candidate = nTile + 1; candidate <= blocks && candidate * blockBytes <= maxBytes; ++candidate)
       if (blocks % candidate == 0)
         return candidate;
@@ -166,6 +169,52 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
   choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.hasCodes(), choice.tableBits));
   choice.nTile = chooseRowBlocks(layout, shape);
   return choice;
+}
+
+/// An algorithm is worth timing up to this multiple of the other one's estimate.
+static constexpr double hopelessCost = 2.5;
+
+/// Divisors of `blocks` next to half, twice and four times `nTile`.
+static std::vector<int64_t> getNearTiles(int64_t blocks, int64_t nTile) {
+  auto divisorFrom = [&](int64_t tile, int64_t step) {
+    while (tile >= 1 && tile <= blocks && blocks % tile != 0)
+      tile += step;
+    return tile;
+  };
+  std::vector<int64_t> tiles = {divisorFrom(nTile / 2, -1), divisorFrom(2 * nTile, 1), divisorFrom(4 * nTile, 1)};
+  tiles.erase(std::remove_if(tiles.begin(), tiles.end(), [&](int64_t tile) { return tile < 1 || tile > blocks; }), tiles.end());
+  return tiles;
+}
+
+std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayout &layout, const ProductShape &shape,
+                                      int64_t tableBits, std::optional<KernelAlgorithm> algorithm) {
+  KernelChoice model = chooseKernel(isa, layout, shape, tableBits, algorithm);
+  std::vector<KernelChoice> result;
+  auto add = [&](const KernelChoice &choice) {
+    if (std::find(result.begin(), result.end(), choice) == result.end())
+      result.push_back(choice);
+  };
+  auto addNear = [&](KernelChoice base) {
+    add(base);
+    for (int64_t maxTile : {base.mTile / 2, 2 * base.mTile}) {
+      KernelChoice choice = base;
+      choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, shape.rows));
+      add(choice);
+    }
+    for (int64_t nTile : getNearTiles(layout.rowBlocks(shape.n), base.nTile)) {
+      KernelChoice choice = base;
+      choice.nTile = nTile;
+      add(choice);
+    }
+  };
+  addNear(model);
+  if (algorithm || layout.hasCodes())
+    return result;
+  KernelAlgorithm other = model.algorithm == KernelAlgorithm::Lut ? KernelAlgorithm::Dot : KernelAlgorithm::Lut;
+  if (estimateCycles(isa, other, layout.bits, tableBits, shape.rows) <=
+      hopelessCost * estimateCycles(isa, model.algorithm, layout.bits, tableBits, shape.rows))
+    addNear(chooseKernel(isa, layout, shape, tableBits, other));
+  return result;
 }
 
 } // namespace elutq

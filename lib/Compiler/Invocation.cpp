@@ -78,6 +78,7 @@ public:
 private:
   Error importAndNormalize();
   Error quantizeAndPack();
+  Error tuneKernels();
   Error lowerToLLVM();
   Error emitMachineCode();
   Error addTokenizer(Package &package) const;
@@ -99,6 +100,7 @@ private:
   std::string runtimeDir;
   int64_t maxContext = 0;
   OwningOpRef<ModuleOp> module;
+  tune::TunedProducts tuned;
   std::vector<ReportRow> report;
   mlir::DictionaryAttr model, plan, tasks;
 };
@@ -228,16 +230,42 @@ Error Compilation::quantizeAndPack() {
       return error;
   if (options.emit == EmitKind::HLQ)
     return printIR(*module);
+  if (options.tune)
+    if (Error error = tuneKernels())
+      return error;
   if (Error error = runStage("select kernels", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
         buildSelectStage(manager, target.getISA(), options);
       }))
     return error;
-  report = collectReport(*module);
+  report = collectReport(*module, tuned);
   if (options.report)
     if (Error error = writeReport())
       return error;
   return runStage("pack weights", "",
                   [&](mlir::OpPassManager &manager) { buildPackStage(manager, options.threads); });
+}
+
+/// Leaves its choices to `hlq-select-kernel`, which keeps them.
+Error Compilation::tuneKernels() {
+  progress.start("tune kernels", "for " + target.cpu);
+  auto selector = hlq::KernelSelector::create(target.getISA(), getAlgorithm(options), options.wideTables,
+                                              [&] { return (*module)->emitError(); });
+  if (failed(selector))
+    return diagnostics.takeError("tune kernels");
+  auto show = [&](const tune::ProductOptions &product, ArrayRef<tune::TimedKernel> kernels) {
+    double best = kernels.front().time;
+    for (const tune::TimedKernel &kernel : kernels)
+      best = std::min(best, kernel.time);
+    if (!options.quiet)
+      errs() << "elutq-compile: timed " << kernels.size() << " kernels of " << product.m << " x " << product.k << " x " << product.n
+             << ", " << product.bits << " bits: "
+             << format("best %.1f us, the cost model's %.1f us\n", best, kernels.front().time);
+  };
+  auto result = tune::tuneKernels(*module, *selector, target, show);
+  if (!result)
+    return result.takeError();
+  tuned = std::move(*result);
+  return Error::success();
 }
 
 Error Compilation::writeReport() {
@@ -310,6 +338,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"consistent", isConsistent(report) ? "1" : "0"},
       {"decode_weight_bytes", std::to_string(weightBytes(report, "decode"))},
       {"kv_cache", options.cacheType},
+      {"tuned", options.tune ? "1" : ""},
       {"bits", std::to_string(options.quantization.bits)},
       {"quantization", formatQuantization(options.quantization)},
       {"target", target.triple.str()},
@@ -401,6 +430,9 @@ Error Compilation::run() {
     return resolved.takeError();
   target = std::move(*resolved);
   // What can be refused is refused before the long work.
+  if (options.tune)
+    if (Error error = tune::checkRunsHere(target))
+      return createStringError("--tune: " + toString(std::move(error)) + "; tune on a machine of that kind");
   if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library) {
     auto dir = findRuntime(options, target, compilerPath);
     if (!dir)

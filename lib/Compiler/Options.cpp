@@ -131,6 +131,8 @@ Error elutq::verify(const CompileOptions &options) {
                              options.promptTemplate.c_str());
   if (options.emit == EmitKind::HLQONNX && !options.quantization.enabled)
     return createStringError("--emit=hlq-onnx: nothing to do with --quantize=none");
+  if (options.tune && options.emit <= EmitKind::HLQONNX)
+    return createStringError("--tune: nothing to do for this --emit, which comes before kernels are chosen");
   bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;
   if (options.output.empty() && !isText)
     return createStringError("no output file, name one with -o");

@@ -28,20 +28,33 @@ static std::string nodeName(Location loc) {
   return name.empty() ? "(unnamed)" : name;
 }
 
-std::vector<ReportRow> elutq::collectReport(ModuleOp module) {
+std::string elutq::formatKernel(hlq::KernelAttr kernel) {
+  return (kernel.getAlgorithm().getValue() + " m" + Twine(kernel.getMTile()) + "n" + Twine(kernel.getNTile()) + "t" +
+          Twine(kernel.getTableBits()))
+      .str();
+}
+
+std::string elutq::formatTuning(const tune::TunedProduct &product) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << llvm::format("%.1f us", product.time);
+  if (product.kernel != product.model)
+    os << " (model: " << formatKernel(product.model) << llvm::format(", %.1f us)", product.modelTime);
+  return text;
+}
+
+std::vector<ReportRow> elutq::collectReport(ModuleOp module, const tune::TunedProducts &tuned) {
   std::vector<ReportRow> rows;
   auto describe = [&](auto op, int64_t k) {
-    auto layout = op->template getAttrOfType<hlq::LayoutAttr>("hlq.layout");
-    auto kernel = op->template getAttrOfType<hlq::KernelAttr>("hlq.kernel");
+    auto layout = op->template getAttrOfType<hlq::LayoutAttr>(hlq::layoutAttrName);
+    auto kernel = op->template getAttrOfType<hlq::KernelAttr>(hlq::kernelAttrName);
     ReportRow row;
     if (auto function = op->template getParentOfType<FunctionOpInterface>())
       row.entry = function.getName().str();
     row.node = nodeName(op->getLoc());
-    row.kernel = kernel ? (kernel.getIsa().getValue() + " " + kernel.getAlgorithm().getValue() + " m" +
-                           Twine(kernel.getMTile()) + "n" + Twine(kernel.getNTile()) + "t" +
-                           Twine(kernel.getTableBits()))
-                              .str()
-                        : "gather";
+    row.kernel = kernel ? kernel.getIsa().str() + " " + formatKernel(kernel) : "gather";
+    if (auto known = tuned.find(op); known != tuned.end())
+      row.tuned = formatTuning(known->second);
     if (kernel)
       row.arithmetic = (kernel.getAlgorithm().getValue() + Twine(kernel.getTableBits())).str();
     row.n = op.getNumRows();
@@ -85,13 +98,16 @@ void elutq::printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os) {
     width = std::max(width, row.node.size());
   auto name = [&](StringRef text) -> llvm::raw_ostream & { return os << llvm::left_justify(text, width + 2); };
   os << llvm::left_justify("entry", 9);
-  name("node") << "       N        K  bits  group  params         kernel                       bytes\n";
+  bool wasTuned = llvm::any_of(rows, [](const ReportRow &row) { return !row.tuned.empty(); });
+  name("node") << "       N        K  bits  group  params         kernel                       bytes"
+               << (wasTuned ? "  tuned\n" : "\n");
   for (const ReportRow &row : rows) {
     os << llvm::left_justify(row.entry, 9);
     name(row.node) << llvm::format("%8lld %8lld %5lld %6lld  ", static_cast<long long>(row.n),
                                    static_cast<long long>(row.k), static_cast<long long>(row.bits),
                                    static_cast<long long>(row.groupSize))
                    << llvm::left_justify(row.params, 15) << llvm::left_justify(row.kernel, 22)
-                   << llvm::format("%12lld\n", static_cast<long long>(row.bytes));
+                   << llvm::format("%12lld", static_cast<long long>(row.bytes))
+                   << (row.tuned.empty() ? "" : "  ") << row.tuned << "\n";
   }
 }

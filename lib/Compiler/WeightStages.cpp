@@ -25,12 +25,16 @@ void elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationO
   manager.addPass(hlq::createQuantizePass(quantize));
 }
 
+StringRef elutq::getAlgorithm(const CompileOptions &options) {
+  // One row is decoded by look-ups.
+  return options.consistent && options.algorithm == "auto" ? StringRef("lut") : StringRef(options.algorithm);
+}
+
 void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, const CompileOptions &options) {
   hlq::SelectKernelPassOptions select;
   select.isa = isa.str();
   select.wideTables = options.wideTables;
-  // One row is decoded by look-ups.
-  select.algorithm = options.consistent && options.algorithm == "auto" ? "lut" : options.algorithm;
+  select.algorithm = getAlgorithm(options).str();
   manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
 }
 

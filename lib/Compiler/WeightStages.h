@@ -14,6 +14,8 @@
 namespace elutq {
 
 void buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions &options, unsigned threads, bool progress);
+/// The algorithm of `hlq-select-kernel` that `options` ask for.
+llvm::StringRef getAlgorithm(const CompileOptions &options);
 void buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa, const CompileOptions &options);
 void buildPackStage(mlir::OpPassManager &manager, unsigned threads);
 

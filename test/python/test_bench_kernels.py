@@ -173,3 +173,32 @@ def test_peers_refuse_by_having_no_time():
     broken = driver.Peer("ort", ["false"])
     assert broken.time(row, 4, 0.01) is None
     broken.close()
+
+
+def test_candidates():
+    """All kernels near the model's, its own first; the driver says what that one loses."""
+    command = [str(PROGRAM), "-candidates", "-bits", "4", "-m", "9", "-n", "203", "-k", "200", "-group", "32", "-threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    kernels = {(kernel["algorithm"], kernel["m_tile"], kernel["n_tile"]) for kernel in row["kernels"]}
+    assert len(kernels) == len(row["kernels"]) > 2 and all(kernel["us"] > 0 for kernel in row["kernels"])
+    model = json.loads(run_program("-bits", "4", "-m", "9", "-n", "203", "-k", "200", "-group", "32", "-threads", "1").stdout)
+    first = row["kernels"][0]
+    assert f'algorithm = "{first["algorithm"]}", m_tile = {first["m_tile"]}, n_tile = {first["n_tile"]}' in model["kernel"]
+    refused = subprocess.run([*command, "-check"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "-candidates times kernels of its own" in refused.stderr
+
+
+def test_tune_table(tmp_path):
+    shapes, path = tmp_path / "shapes.json", tmp_path / "rows.json"
+    shapes.write_text(json.dumps({"grid": {"shapes": [[64, 256]], "M": [1], "bits": [2, 3]}, "tune": {"bits": [3]}}))
+    command = [sys.executable, str(DRIVER.parent / "tune.py"), "--program", str(PROGRAM), "--shapes", str(shapes)]
+    done = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(path.read_text())
+    assert row["best"]["us"] <= row["model"]["us"]
+    assert row["loss_percent"] == round((row["model"]["us"] / row["best"]["us"] - 1) * 100, 1) >= 0
+    assert done.stdout.splitlines()[1].startswith("64x256 M1 W3 ") and "of 1 more than 10 %" in done.stdout.splitlines()[-1]
+    done = subprocess.run([*command, "--only", "M7"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == "tune.py: error: no product has a name that --only 'M7' matches\n"

@@ -53,6 +53,11 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
       "algorithm", cl::desc("How products with 1 to 4 bits are computed: auto (default, the faster one for each number of rows), lut "
                             "(table look-ups) or dot (integer products with codes made from the planes)"),
       cl::value_desc("name"), cl::location(options.algorithm), cl::init("auto"), cl::cat(category));
+  cl::opt<bool, true> tune("tune",
+                           cl::desc("Time kernels of each product on this machine, a minute or two, and take the fastest, not what the cost "
+                                    "model chooses; --report shows both. Where this changes the algorithm of prefill, results "
+                                    "differ in the last bits"),
+                           cl::location(options.tune), cl::cat(category));
   cl::opt<std::string, true> triple(
       "target",
       cl::desc("Machine to compile for: x86_64-linux-gnu or aarch64-linux-gnu; default: this one. Executables and libraries "

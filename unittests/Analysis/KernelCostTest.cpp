@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 using namespace elutq;
 
 namespace {
@@ -72,9 +74,13 @@ TEST(KernelCostTest, ProductsForManyRows) {
   for (KernelISA isa : {KernelISA::AVX2, KernelISA::AVX512VBMI})
     for (int64_t bits : {2, 3})
       EXPECT_LE(firstRows(isa, bits + 1, 16), firstRows(isa, bits, 16)) << toString(isa) << " " << bits;
-  // Measured: look-ups are faster for two planes at any number of rows, products for four from 7 (AVX2) or 9 rows on.
-  EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 8), 513);
-  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 9, 2);
+  // Measured: with entries of 8 bits, both take the same time for two planes and 32 rows, and products of three planes are
+  // faster from 8 rows on; with 16 bits, look-ups are faster for two planes at any number of rows, products for four from 7
+  // rows on.
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 2, 8), 30, 6);
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 3, 8), 7, 1);
+  EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 16), 513);
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 7, 1);
   EXPECT_NEAR(firstRows(KernelISA::AVX2, 4, 16), 7, 2);
 }
 
@@ -150,10 +156,47 @@ TEST(KernelCostTest, TasksOfManyRows) {
   }
 }
 
+// Where blocks cannot be cut evenly, one row gets one task rather than tiny ones; many rows keep all threads busy.
+TEST(KernelCostTest, FewBlocks) {
+  auto layout = getLayout(KernelISA::AVX512VBMI, 3, 128);
+  EXPECT_EQ(layout.rowBlocks(203), 13);
+  EXPECT_EQ(chooseKernel(KernelISA::AVX512VBMI, layout, {128, 203, 8}, 8).nTile, 1);
+  auto narrow = getLayout(KernelISA::AVX512VBMI, 2, 128);
+  EXPECT_EQ(chooseKernel(KernelISA::AVX512VBMI, narrow, {1, 203, 8}, 8).nTile, 13);
+}
+
 // A prime number of row blocks cannot be cut evenly: one block per task.
 TEST(KernelCostTest, PrimeNumberOfBlocks) {
   auto layout = getLayout(KernelISA::AVX2, 4, 128);
   EXPECT_EQ(chooseKernel(KernelISA::AVX2, layout, {1, 32 * 1009, 32}, 16).nTile, 1);
+}
+
+// What is worth timing starts with the model's choice, fits the product, and respects a given algorithm.
+TEST(KernelCostTest, KernelsToTime) {
+  for (KernelISA isa : allISAs)
+    for (int64_t bits : {2, 4, 8})
+      for (int64_t rows : {1, 5, 64})
+        for (int64_t n : {203, 4096}) {
+          auto layout = getLayout(isa, bits, 128);
+          ProductShape shape{rows, n, 5};
+          std::vector<KernelChoice> kernels = listKernels(isa, layout, shape, 8);
+          EXPECT_EQ(kernels.front(), chooseKernel(isa, layout, shape, 8));
+          EXPECT_GT(kernels.size(), 1u);
+          EXPECT_LE(kernels.size(), 12u);
+          for (const KernelChoice &kernel : kernels) {
+            EXPECT_EQ(std::count(kernels.begin(), kernels.end(), kernel), 1);
+            EXPECT_GE(kernel.mTile, 1);
+            EXPECT_LE(kernel.mTile, rows);
+            EXPECT_EQ(layout.rowBlocks(n) % kernel.nTile, 0);
+          }
+          for (const KernelChoice &kernel : listKernels(isa, layout, shape, 8, KernelAlgorithm::Lut))
+            EXPECT_EQ(kernel.algorithm, bits == 8 ? KernelAlgorithm::Dot : KernelAlgorithm::Lut);
+        }
+  // Neither algorithm is out of question for a chunk of prefill at 4 bits.
+  KernelISA isa = KernelISA::AVX512VBMI;
+  std::vector<KernelChoice> kernels = listKernels(isa, getLayout(isa, 4, 128), {64, 4096, 32}, 16);
+  for (KernelAlgorithm algorithm : {KernelAlgorithm::Lut, KernelAlgorithm::Dot})
+    EXPECT_TRUE(std::any_of(kernels.begin(), kernels.end(), [&](const KernelChoice &k) { return k.algorithm == algorithm; }));
 }
 
 } // namespace

@@ -12,6 +12,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace elutq {
 
@@ -53,6 +54,10 @@ struct KernelChoice {
   int64_t mTile;
   /// Row blocks of one parallel task; divides the number of row blocks, so that every task has the same shape.
   int64_t nTile;
+
+  bool operator==(const KernelChoice &other) const {
+    return algorithm == other.algorithm && tableBits == other.tableBits && mTile == other.mTile && nTile == other.nTile;
+  }
 };
 
 /// Cycles that one core needs for 16 rows and 16 columns of weights and all rows of activations, with the instructions
@@ -63,6 +68,11 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, in
 /// as the weights allow: codes of 8 bits are always multiplied.
 KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, const ProductShape &shape,
                           int64_t tableBits, std::optional<KernelAlgorithm> algorithm = std::nullopt);
+
+/// The choice of `chooseKernel`, and kernels of either algorithm with other tiles near it: what is worth timing. Leaves out
+/// an algorithm that the model takes for hopeless, or that `algorithm` excludes.
+std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayout &layout, const ProductShape &shape,
+                                      int64_t tableBits, std::optional<KernelAlgorithm> algorithm = std::nullopt);
 
 } // namespace elutq
 

@@ -83,6 +83,8 @@ struct CompileOptions {
   std::string cacheType = "f16";
   /// One algorithm for prefill and decode, so that both give the same bits.
   bool consistent = false;
+  /// Time the kernels of each product on this machine, and take the fastest.
+  bool tune = false;
   /// Threads of the compiler; 0: one per processor.
   unsigned threads = 0;
   /// Name in the meta data; empty: derived from the output.

@@ -8,6 +8,7 @@
 #ifndef ELUTQ_COMPILER_REPORT_H
 #define ELUTQ_COMPILER_REPORT_H
 
+#include "elutq/Tune/Tuner.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace llvm {
@@ -26,10 +27,18 @@ struct ReportRow {
   int64_t n = 0, k = 0, bits = 0, groupSize = 0;
   /// Of the packed weights.
   int64_t bytes = 0;
+  /// What timing said: empty for what was not timed.
+  std::string tuned;
 };
 
-/// What the attributes on the products of a module say.
-std::vector<ReportRow> collectReport(mlir::ModuleOp module);
+/// Algorithm, tiles and entries in a few letters.
+std::string formatKernel(hlq::KernelAttr kernel);
+
+/// The times of the cost model's kernel and of the fastest one, with the former's name where they differ.
+std::string formatTuning(const tune::TunedProduct &product);
+
+/// What the attributes on the products of a module say, and what timing said about those in `tuned`.
+std::vector<ReportRow> collectReport(mlir::ModuleOp module, const tune::TunedProducts &tuned);
 
 /// Bytes of packed weights that one call of `entry` reads.
 int64_t weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry);

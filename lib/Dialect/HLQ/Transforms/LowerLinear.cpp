@@ -6,8 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Analysis/KernelCost.h"
+#include "elutq/Dialect/HLQ/Transforms/Layouts.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
-#include "Layouts.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "elutq/Dialect/HLQ/Transforms/Layouts.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Support/ConstantData.h"
-#include "Layouts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"

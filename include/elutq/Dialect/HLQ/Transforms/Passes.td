@@ -67,7 +67,8 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
   let summary = "Choose the kernel and the memory layout of each product";
   let description = [{
     Writes the attributes `hlq.kernel` and `hlq.layout` on `hlq.linear`, and `hlq.layout` on `hlq.gather`, from shapes and
-    the instruction set alone (see `elutq/Analysis/KernelCost.h`); `hlq-lower-linear` obeys them. An op that has them already keeps them.
+    the instruction set alone (see `elutq/Analysis/KernelCost.h`); `hlq-lower-linear` obeys them. An op that has them already keeps them, e.g. those that
+    `elutq-compile --tune` measured.
     The layout does not depend on the number of rows of activations, so that all entry points share one copy of the weights.
 
     Requires: weights of static shape. Ensures: every `hlq.linear` and `hlq.gather` has its attributes.

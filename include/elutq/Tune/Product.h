@@ -9,27 +9,33 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
-#define ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
+#ifndef ELUTQ_TUNE_PRODUCT_H
+#define ELUTQ_TUNE_PRODUCT_H
 
+#include "elutq/Analysis/KernelCost.h"
 #include "elutq/Target/CPU/TargetInfo.h"
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-namespace elutq::bench {
+namespace elutq::tune {
 
 /// What is multiplied, and how it is to be compiled.
 struct ProductOptions {
-  int64_t bits = 2, group = 128, m = 1, n = 4096, k = 4096;
+  /// 1 to 4, or 8 for codes.
+  int64_t bits = 2;
+  int64_t group = 128, m = 1, n = 4096, k = 4096;
   /// As in `#hlq.layout`: hlq, uniform or symmetric, and f16 or f32.
   std::string params = "hlq", paramType = "f16";
+  /// Of entries, at least: 8 or 16.
   int64_t tableBits = 8;
-  std::string cpu = "native", features;
   /// As of `hlq-select-kernel`: auto, lut or dot.
   std::string algorithm = "auto";
+  /// In place of what the cost model would choose.
+  std::optional<KernelChoice> choice;
   /// Attributes in place of those that `hlq-select-kernel` would choose; empty: its choice.
   std::string kernel, layout;
   /// Where the assembly goes; empty: nowhere.
@@ -38,8 +44,8 @@ struct ProductOptions {
   int64_t getGroups() const { return (k + group - 1) / group; }
 };
 
-/// An error if a number or name is out of its range.
-llvm::Error verify(const ProductOptions &options);
+/// An error unless this machine can run code for `target`.
+llvm::Error checkRunsHere(const cpu::TargetInfo &target);
 
 /// Random weights in logical form, operands of `hlq.linear`.
 struct Weights {
@@ -49,8 +55,6 @@ struct Weights {
   int64_t zeroPoint = 0;
 
   static Weights random(const ProductOptions &options);
-  /// One row as floats.
-  std::vector<float> row(const ProductOptions &options, int64_t n) const;
 };
 
 /// The entry of a compiled model; see Runtime.md.
@@ -70,9 +74,9 @@ struct Product {
   std::function<llvm::Error(const Sink &)> writeWeights;
 };
 
-/// Compiles, links and loads. The product stays loaded until the process ends.
-llvm::Expected<Product> compileProduct(const ProductOptions &options, const Weights &weights);
+/// Compiles for `target`, which must be this machine, links and loads. The product stays loaded until the process ends.
+llvm::Expected<Product> compileProduct(const ProductOptions &options, const Weights &weights, const cpu::TargetInfo &target);
 
-} // namespace elutq::bench
+} // namespace elutq::tune
 
-#endif // ELUTQ_BENCHMARKS_KERNELS_PRODUCT_H
+#endif // ELUTQ_TUNE_PRODUCT_H

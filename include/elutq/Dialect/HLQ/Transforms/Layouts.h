@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef ELUTQ_LIB_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H
-#define ELUTQ_LIB_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H
+#ifndef ELUTQ_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H
+#define ELUTQ_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H
 
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Quantize/Packing.h"
@@ -31,4 +31,4 @@ inline quantize::PackedLayout getPackedLayout(LayoutAttr attr) {
 
 } // namespace elutq::hlq
 
-#endif // ELUTQ_LIB_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H
+#endif // ELUTQ_DIALECT_HLQ_TRANSFORMS_LAYOUTS_H

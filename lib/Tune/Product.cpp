@@ -5,10 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Product.h"
+#include "elutq/Tune/Product.h"
 #include "CpuFeatures.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/HLQ/Transforms/BufferizableOpInterfaceImpl.h"
+#include "elutq/Dialect/HLQ/Transforms/KernelSelection.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
@@ -29,6 +30,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
 #include "llvm/Transforms/Utils/Cloning.h"
 
 #include <chrono>
@@ -36,44 +38,30 @@
 
 using namespace llvm;
 using namespace elutq;
-using namespace elutq::bench;
+using namespace elutq::tune;
 
-Error bench::verify(const ProductOptions &options) {
-  auto positive = [](StringRef name, int64_t value, int64_t limit) -> Error {
-    if (value >= 1 && value <= limit)
-      return Error::success();
-    return createStringError("expected " + name + " to be 1 to " + Twine(limit) + ", but got " + Twine(value));
-  };
-  constexpr int64_t kLimit = 1 << 20;
-  if (Error error = positive("-bits", options.bits, 4))
-    return error;
-  for (auto [name, value] : {std::pair<StringRef, int64_t>{"-m", options.m}, {"-n", options.n}, {"-k", options.k}})
-    if (Error error = positive(name, value, kLimit))
-      return error;
-  if (!is_contained({16, 32, 64, 128, 256}, options.group))
-    return createStringError("expected -group to be 16, 32, 64, 128 or 256, but got " + Twine(options.group));
-  if (!is_contained({"hlq", "uniform", "symmetric"}, options.params))
-    return createStringError("expected -params to be hlq, uniform or symmetric, but got '" + options.params + "'");
-  if (options.paramType != "f16" && options.paramType != "f32")
-    return createStringError("expected -param-type to be f16 or f32, but got '" + options.paramType + "'");
-  if (!is_contained({"auto", "lut", "dot"}, options.algorithm))
-    return createStringError("expected -algorithm to be auto, lut or dot, but got '" + options.algorithm + "'");
-  if (options.tableBits != 8 && options.tableBits != 16)
-    return createStringError("expected -tables to be 8 or 16, but got " + Twine(options.tableBits));
-  return Error::success();
+Error tune::checkRunsHere(const cpu::TargetInfo &target) {
+  std::string refused = "this machine cannot run code for '" + target.cpu + "': ";
+  Triple host(sys::getProcessTriple());
+  if (target.triple.getArch() != host.getArch())
+    return createStringError(refused + "it is of another architecture, " + target.triple.getArchName());
+  std::vector<std::string> needed;
+  for (const std::string &feature : target.features)
+    needed.push_back("+" + feature);
+  runtime::Status status = runtime::checkCpuFeatures(join(needed, ","), nullptr);
+  return status.ok() ? Error::success() : createStringError(refused + status.getText());
 }
 
 namespace {
 /// What a compilation needs, and what its weights live in afterwards.
 class Compilation {
 public:
-  Compilation(const ProductOptions &options, cpu::TargetInfo target);
+  Compilation(const ProductOptions &options, const cpu::TargetInfo &target);
 
   Error build(const Weights &weights);
   Error lower(Product &product);
   Expected<std::string> emitObject();
   Expected<cpu::WeightsSection> getWeights() { return cpu::WeightsSection::fromModule(*module); }
-  const cpu::TargetInfo &getTarget() const { return target; }
 
 private:
   template <typename T>
@@ -102,8 +90,8 @@ static mlir::DialectRegistry makeRegistry() {
   return registry;
 }
 
-Compilation::Compilation(const ProductOptions &options, cpu::TargetInfo target)
-    : options(options), target(std::move(target)), context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED) {
+Compilation::Compilation(const ProductOptions &options, const cpu::TargetInfo &target)
+    : options(options), target(target), context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED) {
   context.loadAllAvailableDialects();
   context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler([this](mlir::Diagnostic &message) {
@@ -164,8 +152,10 @@ Error Compilation::build(const Weights &weights) {
 
   int64_t groups = options.getGroups(), scales = options.params == "hlq" ? options.bits : 1;
   bool isWide = options.paramType == "f32";
-  auto planes = addConstant<uint8_t>(builder, {options.bits, options.n, groups * options.group / 8}, builder.getI8Type(),
-                                     "w.planes", weights.planes);
+  SmallVector<int64_t> planesShape = {options.bits, options.n, groups * options.group / 8};
+  if (options.bits == 8)
+    planesShape = {options.n, groups * options.group};
+  auto planes = addConstant<uint8_t>(builder, planesShape, builder.getI8Type(), "w.planes", weights.planes);
   auto addParams = [&](ArrayRef<int64_t> shape, StringRef key, ArrayRef<uint16_t> halves, ArrayRef<float> floats) {
     return isWide ? addConstant<float>(builder, shape, param, key, floats)
                   : addConstant<uint16_t>(builder, shape, param, key, halves);
@@ -190,9 +180,11 @@ Error Compilation::build(const Weights &weights) {
   auto linear = hlq::LinearOp::create(builder, loc, mlir::TypeRange{output}, x, *planes, *scaleValues, zeros, init,
                                       builder.getI64IntegerAttr(options.group), zeroPoint);
   mlir::func::ReturnOp::create(builder, loc, mlir::ValueRange{linear->getResult(0), x});
-  if (Error error = addAttribute(linear, "hlq.kernel", options.kernel))
+  if (options.choice)
+    linear->setAttr(hlq::kernelAttrName, hlq::getKernelAttr(&context, *parseKernelISA(target.getISA()), *options.choice));
+  if (Error error = addAttribute(linear, hlq::kernelAttrName, options.kernel))
     return error;
-  return addAttribute(linear, "hlq.layout", options.layout);
+  return addAttribute(linear, hlq::layoutAttrName, options.layout);
 }
 
 static std::string toText(mlir::Attribute attribute) {
@@ -218,8 +210,8 @@ Error Compilation::lower(Product &product) {
   if (error)
     return error;
   module->walk([&](hlq::LinearOp linear) {
-    auto layout = linear->getAttrOfType<hlq::LayoutAttr>("hlq.layout");
-    auto kernel = linear->getAttrOfType<hlq::KernelAttr>("hlq.kernel");
+    auto layout = linear->getAttrOfType<hlq::LayoutAttr>(hlq::layoutAttrName);
+    auto kernel = linear->getAttrOfType<hlq::KernelAttr>(hlq::kernelAttrName);
     product.kernel = toText(kernel);
     product.algorithm = kernel.getAlgorithm().str();
     product.layout = toText(layout);
@@ -297,7 +289,7 @@ class ScratchFile {
 public:
   static Expected<ScratchFile> create(StringRef suffix) {
     ScratchFile file;
-    if (std::error_code code = sys::fs::createTemporaryFile("elutq-bench", suffix, file.path))
+    if (std::error_code code = sys::fs::createTemporaryFile("elutq-tune", suffix, file.path))
       return createStringError(code, "cannot create a temporary file: " + code.message());
     return std::move(file);
   }
@@ -335,19 +327,13 @@ static Expected<Entry> load(const cpu::TargetInfo &target, StringRef object) {
   return reinterpret_cast<Entry>(symbol);
 }
 
-Expected<Product> bench::compileProduct(const ProductOptions &options, const Weights &weights) {
-  auto target = cpu::resolveTarget("", options.cpu, options.features);
-  if (!target)
-    return target.takeError();
-  std::vector<std::string> needed;
-  for (const std::string &feature : target->features)
-    needed.push_back("+" + feature);
-  if (runtime::Status status = runtime::checkCpuFeatures(join(needed, ","), nullptr); !status.ok())
-    return createStringError("this machine cannot run code for '" + options.cpu + "': " + status.getText());
-
+Expected<Product> tune::compileProduct(const ProductOptions &options, const Weights &weights,
+                                       const cpu::TargetInfo &target) {
+  if (Error error = checkRunsHere(target))
+    return std::move(error);
   auto begin = std::chrono::steady_clock::now();
   Product product;
-  auto compilation = std::make_shared<Compilation>(options, std::move(*target));
+  auto compilation = std::make_shared<Compilation>(options, target);
   if (Error error = compilation->build(weights))
     return std::move(error);
   if (Error error = compilation->lower(product))
@@ -358,7 +344,7 @@ Expected<Product> bench::compileProduct(const ProductOptions &options, const Wei
   auto object = compilation->emitObject();
   if (!object)
     return object.takeError();
-  auto entry = load(compilation->getTarget(), *object);
+  auto entry = load(target, *object);
   if (!entry)
     return entry.takeError();
   product.entry = *entry;

@@ -1,0 +1,103 @@
+"""What the cost model's choices of kernels lose against the fastest ones, on this machine.
+
+    tune.py --program build/release/bin/elutq-bench-kernels [--all] [--only REGEX] [--tables 8] [--mcpu CPU] [--threads N] [--json FILE]
+
+The products are those of the grid in shapes.json, in groups of 128: a part that takes less than two minutes, or with --all all of
+them. The program times the kernels among which elutq-compile --tune chooses. Prints a table and writes a list of rows.
+"""
+import argparse
+import itertools
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Iterator
+
+FOLDER = pathlib.Path(__file__).parent
+# What the model may lose; more is marked.
+LIMIT = 10
+COLUMNS = (("work", 22, "<"), ("the model's", 15, "<"), ("us", 10, ">"), ("best", 15, "<"), ("us", 10, ">"), ("loss", 7, ">"), ("", 0, "<"))
+
+
+class BenchError(Exception):
+    pass
+
+
+def products(shapes: dict, everything: bool) -> Iterator[dict]:
+    grid = shapes["grid"]
+    some = grid if everything else {**grid, **shapes["tune"]}
+    for (n, k), bits, m in itertools.product(some["shapes"], some["bits"], some["M"]):
+        yield {"work": f"{n}x{k} M{m} W{bits}", "bits": bits, "group": 128, "M": m, "N": n, "K": k}
+
+
+def measure(product: dict, args: argparse.Namespace) -> dict:
+    command = [args.program, "-candidates", "-mcpu", args.mcpu, "-threads", args.threads, "-tables", args.tables,
+               "-bits", product["bits"], "-group", product["group"], "-m", product["M"], "-n", product["N"], "-k", product["K"]]
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    except OSError as error:
+        raise BenchError(f"cannot run '{args.program}': {error.strerror}") from None
+    if done.returncode != 0:
+        message = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        raise BenchError(f"{product['work']}: {re.sub(r'^elutq-bench-kernels: error: ', '', message)}")
+    row = {**product, **json.loads(done.stdout)}
+    row["model"], row["best"] = row["kernels"][0], min(row["kernels"], key=lambda kernel: kernel["us"])
+    row["loss_percent"] = round((row["model"]["us"] / row["best"]["us"] - 1) * 100, 1)
+    return row
+
+
+def short(kernel: dict) -> str:
+    return f"{kernel['algorithm']} m{kernel['m_tile']}n{kernel['n_tile']}t{kernel['table_bits']}"
+
+
+def line(values: list) -> str:
+    return " ".join(f"{value:{align}{width}}" for value, (_, width, align) in zip(values, COLUMNS)).rstrip()
+
+
+def table_line(row: dict) -> str:
+    model, best, loss = row["model"], row["best"], row["loss_percent"]
+    return line([row["work"], short(model), f"{model['us']:.1f}", short(best), f"{best['us']:.1f}", f"{loss:.1f} %",
+                 f"more than {LIMIT} %" if loss > LIMIT else ""])
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--shapes", type=pathlib.Path, default=FOLDER / "shapes.json")
+    parser.add_argument("--all", action="store_true", help="all products of the grid")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only the products whose name this matches")
+    parser.add_argument("--tables", type=int, default=8, choices=(8, 16), help="bits of an entry")
+    parser.add_argument("--mcpu", default="native", help="processor to compile for")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=pathlib.Path)
+    args = parser.parse_args()
+    try:
+        args.only = re.compile(args.only)
+    except re.error as error:
+        parser.error(f"--only: '{args.only}' is no regular expression: {error}")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    rows = [row for row in products(json.loads(args.shapes.read_text()), args.all) if args.only.search(row["work"])]
+    if not rows:
+        raise BenchError(f"no product has a name that --only '{args.only.pattern}' matches")
+    print(line([name for name, _, _ in COLUMNS]), flush=True)
+    done = []
+    for product in rows:
+        done.append(measure(product, args))
+        print(table_line(done[-1]), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(done, indent=1) + "\n")
+    losses = sorted(row["loss_percent"] for row in done)
+    print(f"the model's kernels lose {losses[len(losses) // 2]:.1f} % in the median, {losses[-1]:.1f} % at most; "
+          f"{sum(loss > LIMIT for loss in losses)} of {len(losses)} more than {LIMIT} %")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"tune.py: error: {error}")
