@@ -19,6 +19,8 @@ import subprocess
 import sys
 from typing import Iterator, Optional
 
+import program
+
 FOLDER = pathlib.Path(__file__).parent
 PEERS = FOLDER.parent / "peers"
 
@@ -30,10 +32,6 @@ WIDTHS = {"ort": {2: (2,), 3: (4,), 4: (4,)}, "ort-lut": {2: (2,), 3: (4,), 4: (
           "ggml": {2: ("q2_K", "tq2_0"), 3: ("q3_K",), 4: ("q4_K", "q4_0")}}
 # Timed in every round; the others, which are not in a goal, once.
 ROUNDED = ("ort", "ort-lut")
-
-
-class BenchError(Exception):
-    pass
 
 
 class Peer:
@@ -108,14 +106,7 @@ def run_program(row: dict, args: argparse.Namespace, check: bool) -> dict:
                "-k", row["K"], "-threads", row["threads"], "-tables", row["tables"], "-params", row["params"],
                "-seconds", args.seconds]
     command += ["-cache"] * (row["memory"] == "cache") + ["-check"] * check
-    try:
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    except OSError as error:
-        raise BenchError(f"cannot run '{args.program}': {error.strerror}") from None
-    if done.returncode != 0:
-        message = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        raise BenchError(f"{row['work']}: {re.sub(r'^elutq-bench-kernels: error: ', '', message)}")
-    return json.loads(done.stdout)
+    return program.run_program(row["work"], command)
 
 
 def measure(row: dict, args: argparse.Namespace, peers: Peers, bounds: dict) -> dict:
@@ -126,7 +117,7 @@ def measure(row: dict, args: argparse.Namespace, peers: Peers, bounds: dict) -> 
     for turn in range(args.rounds if "goals" in row else 1):
         result = run_program(row, args, check=turn == 0)
         if result.get("error", 0) > bounds[str(row["tables"])]:
-            raise BenchError(f"{row['work']}: {result['kernel']} is wrong: a result differs from that of floats by {result['error']:.3g} "
+            raise program.BenchError(f"{row['work']}: {result['kernel']} is wrong: a result differs from that of floats by {result['error']:.3g} "
                              f"of the mean, expected at most {bounds[str(row['tables'])]}")
         error = result.get("error", ours and ours["error"])
         if ours is None or result["us"] < ours["us"]:
@@ -186,7 +177,7 @@ def short_kernel(text: str) -> str:
 
 
 def line(values: list) -> str:
-    return " ".join(f"{value:{align}{width}}" for value, (_, width, align) in zip(values, COLUMNS)).rstrip()
+    return program.table_line(values, COLUMNS)
 
 
 def table_line(row: dict) -> str:
@@ -237,19 +228,14 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--peers ort and openvino need --peers-python")
     if args.rounds < 1 or not args.seconds > 0:
         parser.error("expected --rounds and --seconds to be positive")
-    try:
-        args.only = re.compile(args.only)
-    except re.error as error:
-        parser.error(f"--only: '{args.only}' is no regular expression: {error}")
+    args.only = program.parse_only(parser, args.only)
     return args
 
 
 def main() -> None:
     args = parse_arguments()
     shapes = json.loads(args.shapes.read_text())
-    rows = [row for row in (quick_rows if args.quick else all_rows)(shapes) if args.only.search(row["work"])]
-    if not rows:
-        raise BenchError(f"no product has a name that --only '{args.only.pattern}' matches")
+    rows = program.named((quick_rows if args.quick else all_rows)(shapes), args.only)
     machine, flags = cpu_info()
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     print(f"{machine}, {date}, --mcpu {args.mcpu}\n{line([name for name, _, _ in COLUMNS])}", flush=True)
@@ -269,5 +255,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BenchError as error:
+    except program.BenchError as error:
         sys.exit(f"run.py: error: {error}")

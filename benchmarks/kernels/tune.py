@@ -9,19 +9,15 @@ import argparse
 import itertools
 import json
 import pathlib
-import re
-import subprocess
 import sys
 from typing import Iterator
+
+import program
 
 FOLDER = pathlib.Path(__file__).parent
 # What the model may lose; more is marked.
 LIMIT = 10
 COLUMNS = (("work", 22, "<"), ("the model's", 15, "<"), ("us", 10, ">"), ("best", 15, "<"), ("us", 10, ">"), ("loss", 7, ">"), ("", 0, "<"))
-
-
-class BenchError(Exception):
-    pass
 
 
 def products(shapes: dict, everything: bool) -> Iterator[dict]:
@@ -34,14 +30,7 @@ def products(shapes: dict, everything: bool) -> Iterator[dict]:
 def measure(product: dict, args: argparse.Namespace) -> dict:
     command = [args.program, "-candidates", "-mcpu", args.mcpu, "-threads", args.threads, "-tables", args.tables,
                "-bits", product["bits"], "-group", product["group"], "-m", product["M"], "-n", product["N"], "-k", product["K"]]
-    try:
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    except OSError as error:
-        raise BenchError(f"cannot run '{args.program}': {error.strerror}") from None
-    if done.returncode != 0:
-        message = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        raise BenchError(f"{product['work']}: {re.sub(r'^elutq-bench-kernels: error: ', '', message)}")
-    row = {**product, **json.loads(done.stdout)}
+    row = {**product, **program.run_program(product["work"], command)}
     row["model"], row["best"] = row["kernels"][0], min(row["kernels"], key=lambda kernel: kernel["us"])
     row["loss_percent"] = round((row["model"]["us"] / row["best"]["us"] - 1) * 100, 1)
     return row
@@ -52,7 +41,7 @@ def short(kernel: dict) -> str:
 
 
 def line(values: list) -> str:
-    return " ".join(f"{value:{align}{width}}" for value, (_, width, align) in zip(values, COLUMNS)).rstrip()
+    return program.table_line(values, COLUMNS)
 
 
 def table_line(row: dict) -> str:
@@ -72,18 +61,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
-    try:
-        args.only = re.compile(args.only)
-    except re.error as error:
-        parser.error(f"--only: '{args.only}' is no regular expression: {error}")
+    args.only = program.parse_only(parser, args.only)
     return args
 
 
 def main() -> None:
     args = parse_arguments()
-    rows = [row for row in products(json.loads(args.shapes.read_text()), args.all) if args.only.search(row["work"])]
-    if not rows:
-        raise BenchError(f"no product has a name that --only '{args.only.pattern}' matches")
+    rows = program.named(products(json.loads(args.shapes.read_text()), args.all), args.only)
     print(line([name for name, _, _ in COLUMNS]), flush=True)
     done = []
     for product in rows:
@@ -99,5 +83,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BenchError as error:
+    except program.BenchError as error:
         sys.exit(f"tune.py: error: {error}")

@@ -42,8 +42,7 @@ struct EntryFormat {
   static EntryFormat get(QuantizeRowsOp op) { return {op.getWords(), op.getTransposed()}; }
   static EntryFormat get(CodeMatmulOp op) {
     LayoutAttr layout = op.getLayout();
-    bool hasPlanes = !layout.hasCodes();
-    return {hasPlanes && op.getKernel().getTableBits() == 16, hasPlanes && layout.getLane() == Lane::Dword};
+    return {layout.hasWordEntries(op.getKernel().getTableBits()), layout.hasTransposedEntries()};
   }
 
   /// Words of 16 bits, and not bytes.

@@ -58,8 +58,9 @@ memref::ViewOp bufferOf(Value value) {
   return nullptr;
 }
 
-/// Collects the memory that `op` accesses. False where that is not known.
-bool collectAccesses(Operation *op, SmallVectorImpl<Access> &accesses) {
+/// Calls `visit` with each effect of `op`. Stops at ops of unknown effects, and where `visit` does not want to go on; true if
+/// that happened.
+bool findEffect(Operation *op, function_ref<WalkResult(MemoryEffects::EffectInstance &)> visit) {
   WalkResult result = op->walk([&](Operation *nested) {
     // Effects of its own come first: a linalg op has them beside those of its region.
     auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
@@ -67,23 +68,31 @@ bool collectAccesses(Operation *op, SmallVectorImpl<Access> &accesses) {
       return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
     SmallVector<MemoryEffects::EffectInstance> effects;
     interface.getEffects(effects);
-    for (const MemoryEffects::EffectInstance &effect : effects) {
-      if (isa<MemoryEffects::Allocate, MemoryEffects::Free>(effect.getEffect()))
-        continue;
-      if (!effect.getValue())
+    for (MemoryEffects::EffectInstance &effect : effects)
+      if (visit(effect).wasInterrupted())
         return WalkResult::interrupt();
-      if (rootBuffer(effect.getValue()).getDefiningOp<memref::AllocaOp>())
-        continue;
-      memref::ViewOp buffer = bufferOf(effect.getValue());
-      if (!buffer)
-        return WalkResult::interrupt();
-      int64_t begin = *getConstantIntValue(buffer.getByteShift());
-      accesses.push_back({cast<BlockArgument>(buffer.getSource()).getArgNumber(), begin,
-                          begin + bufferBytes(buffer.getType()), isa<MemoryEffects::Write>(effect.getEffect())});
-    }
     return WalkResult::advance();
   });
-  return !result.wasInterrupted();
+  return result.wasInterrupted();
+}
+
+/// Collects the memory that `op` accesses. False where that is not known.
+bool collectAccesses(Operation *op, SmallVectorImpl<Access> &accesses) {
+  return !findEffect(op, [&](MemoryEffects::EffectInstance &effect) {
+    if (isa<MemoryEffects::Allocate, MemoryEffects::Free>(effect.getEffect()))
+      return WalkResult::advance();
+    if (!effect.getValue())
+      return WalkResult::interrupt();
+    if (rootBuffer(effect.getValue()).getDefiningOp<memref::AllocaOp>())
+      return WalkResult::advance();
+    memref::ViewOp buffer = bufferOf(effect.getValue());
+    if (!buffer)
+      return WalkResult::interrupt();
+    int64_t begin = *getConstantIntValue(buffer.getByteShift());
+    accesses.push_back({cast<BlockArgument>(buffer.getSource()).getArgNumber(), begin,
+                        begin + bufferBytes(buffer.getType()), isa<MemoryEffects::Write>(effect.getEffect())});
+    return WalkResult::advance();
+  });
 }
 
 bool conflict(ArrayRef<Access> first, ArrayRef<Access> second) {
@@ -97,25 +106,18 @@ bool conflict(ArrayRef<Access> first, ArrayRef<Access> second) {
 /// Whether `op` computes an address or a number: every task that needs it computes it again.
 bool isAddressing(Operation &op) { return op.getNumRegions() == 0 && isMemoryEffectFree(&op); }
 
-/// Calls `visit` with each effect of `op` and the entry's argument whose memory it has, null for stack memory and buffers of
-/// the arena. Stops at effects on unknown memory, and where `visit` does not want to go on; true if that happened.
-bool findEffect(Operation *op, function_ref<WalkResult(MemoryEffects::EffectInstance &, BlockArgument)> visit) {
-  WalkResult result = op->walk([&](Operation *nested) {
-    auto interface = dyn_cast<MemoryEffectOpInterface>(nested);
-    if (!interface)
-      return nested->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ? WalkResult::advance() : WalkResult::interrupt();
-    SmallVector<MemoryEffects::EffectInstance> effects;
-    interface.getEffects(effects);
-    for (MemoryEffects::EffectInstance &effect : effects)
-      if (!effect.getValue() || visit(effect, dyn_cast<BlockArgument>(rootBuffer(effect.getValue()))).wasInterrupted())
-        return WalkResult::interrupt();
-    return WalkResult::advance();
+/// The same, with the entry's argument whose memory the effect has: null for stack memory and buffers of the arena. Stops at
+/// effects on unknown memory, too.
+bool findEntryEffect(Operation *op, function_ref<WalkResult(MemoryEffects::EffectInstance &, BlockArgument)> visit) {
+  return findEffect(op, [&](MemoryEffects::EffectInstance &effect) {
+    if (!effect.getValue())
+      return WalkResult::interrupt();
+    return visit(effect, dyn_cast<BlockArgument>(rootBuffer(effect.getValue())));
   });
-  return result.wasInterrupted();
 }
 
 bool writesCache(Operation *op) {
-  return findEffect(op, [](MemoryEffects::EffectInstance &effect, BlockArgument argument) {
+  return findEntryEffect(op, [](MemoryEffects::EffectInstance &effect, BlockArgument argument) {
     bool writes = argument && argument.getArgNumber() == Cache && isa<MemoryEffects::Write>(effect.getEffect());
     return writes ? WalkResult::interrupt() : WalkResult::advance();
   });
@@ -134,7 +136,7 @@ FailureOr<Operation *> findResultTail(func::FuncOp entry) {
     bool isResult = false, isOther = false;
     if (isAddressing(*op))
       continue;
-    findEffect(op, [&](MemoryEffects::EffectInstance &, BlockArgument argument) {
+    findEntryEffect(op, [&](MemoryEffects::EffectInstance &, BlockArgument argument) {
       bool touches = argument && argument.getArgNumber() == Result;
       isResult |= touches;
       isOther |= !touches;

@@ -5,27 +5,13 @@ from dataclasses import dataclass
 import hlq_reference as reference
 import numpy as np
 import pytest
-from test_hlq_kernels import ISAS, aligned, call, close_libraries, compile_libraries, skip_unless_runnable
+import test_hlq_kernels
+from test_hlq_kernels import ISAS, aligned, call, close_libraries, compile_libraries, make_layout, shapes, skip_unless_runnable
 
 
 @dataclass(frozen=True)
-class Case:
-    bits: int
-    group: int
-    table_group: int
-    m: int
-    n: int
-    k: int
-    m_tile: int = 4
-    params: str = "hlq"
-    param_type: str = "f16"
-    zero_point: int = 0
+class Case(test_hlq_kernels.Case):
     table_bits: int = 16
-
-    @property
-    def name(self):
-        return (f"w{self.bits}g{self.group}t{self.table_group}m{self.m}n{self.n}k{self.k}x{self.m_tile}"
-                f"{self.params}_{self.param_type}z{self.zero_point}e{self.table_bits}")
 
     @property
     def has_words(self):
@@ -46,11 +32,6 @@ class Case:
     @property
     def range(self):
         return np.float32(4080 if self.has_words else 251)
-
-    def layout(self, isa):
-        lane, rows = ISAS[isa][:2]
-        return reference.Layout(lane, rows, self.bits, self.group, self.params, self.param_type, self.zero_point)
-
 
 CASES = [
     # Every width, K and N ragged, bytes and words.
@@ -80,17 +61,11 @@ CASES = [
 ]
 
 
-def shapes(case, layout):
-    columns = reference.Matrix.random(layout, 1, case.k, np.random.default_rng(0)).groups * case.group
-    return columns, -(-case.m // case.m_tile), -(-case.n // layout.rows)
-
-
 def module(isa):
     text = []
     for case in CASES:
-        layout = case.layout(isa)
-        columns, m_blocks, n_blocks = shapes(case, layout)
-        block_bytes = reference.Matrix.random(layout, 1, case.k, np.random.default_rng(0)).pack().shape[1]
+        layout = make_layout(case, isa)
+        columns, m_blocks, n_blocks, block_bytes = shapes(case, layout)
         entries = f"memref<{m_blocks}x{columns // 16}x{case.m_tile}x{2 * case.table_bits}xi8>"
         groups = f"memref<{m_blocks}x{columns // case.table_group}x{case.m_tile}x"
         f32, i32 = groups + "f32>", groups + "i32>"
@@ -133,7 +108,7 @@ def in_column_order(case, layout, entries):
 
 
 def round_rows(libraries, case, layout, x):
-    columns, m_blocks, _ = shapes(case, layout)
+    columns, m_blocks, _, _ = shapes(case, layout)
     results = []
     for library in libraries.values():
         groups = (m_blocks, columns // case.table_group, case.m_tile)
@@ -198,7 +173,7 @@ def check_product(y, arrays, case, layout, matrix):
 def test_linear(kernels, case):
     isa, libraries = kernels
     rng = np.random.default_rng(len(case.name) + case.k)
-    layout = case.layout(isa)
+    layout = make_layout(case, isa)
     matrix = reference.Matrix.random(layout, case.n, case.k, rng)
     # A group of zeros, one of denormal numbers, and one that rounding fills: all steps have the same fraction.
     matrix.scales[0, 0] = 0
@@ -209,7 +184,7 @@ def test_linear(kernels, case):
     x[-1, -1] = -9
 
     arrays = round_rows(libraries, case, layout, x)
-    columns, m_blocks, _ = shapes(case, layout)
+    columns, m_blocks, _, _ = shapes(case, layout)
     padded = np.zeros((m_blocks * case.m_tile, columns), np.float32)
     padded[: case.m, : case.k] = x
     grouped = padded.reshape(len(padded), -1, case.table_group)
@@ -241,7 +216,7 @@ def test_linear(kernels, case):
 def test_extremes(kernels, case, code, sign):
     """The longest sums of the largest products: nothing saturates or overflows."""
     isa, libraries = kernels
-    layout = case.layout(isa)
+    layout = make_layout(case, isa)
     matrix = reference.Matrix.random(layout, case.n, case.k, np.random.default_rng(3))
     matrix.bits_of[:] = code
     matrix.bits_of[-1, ::2] = 1 - code

@@ -283,7 +283,7 @@ LogicalResult LutMatmulOp::verify() {
 }
 
 LogicalResult CodeMatmulOp::verify() {
-  bool hasWords = !getLayout().hasCodes() && getKernel().getTableBits() == 16;
+  bool hasWords = getLayout().hasWordEntries(getKernel().getTableBits());
   return verifyProduct(*this, ValueRange{getEntries(), getScales(), getSums(), getOffsets()}, "dot",
                        hasWords ? 128 : 256);
 }

@@ -52,10 +52,9 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
   ValueRange activations;
   if (isDot) {
     inits.push_back(empty({mBlocks, tableGroups, mTile}, rewriter.getI32Type()));
-    bool hasPlanes = !layout.hasCodes();
     activations = QuantizeRowsOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
-                                         /*words=*/hasPlanes && kernel.getTableBits() == 16,
-                                         /*transposed=*/hasPlanes && layout.getLane() == Lane::Dword)
+                                         layout.hasWordEntries(kernel.getTableBits()),
+                                         layout.hasTransposedEntries())
                       .getResults();
   } else {
     activations = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,

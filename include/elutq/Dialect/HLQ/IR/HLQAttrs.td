@@ -61,6 +61,10 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
   let extraClassDeclaration = [{
     /// Whether weights are codes of 8 bits and not planes.
     bool hasCodes() const { return getBits() == 8; }
+    /// Whether entries of rounded activations of `table_bits` bits are words where they meet codes made from these planes.
+    bool hasWordEntries(int64_t tableBits) const { return !hasCodes() && tableBits == 16; }
+    /// Whether they are in the order in which planes with dword lanes give codes.
+    bool hasTransposedEntries() const { return !hasCodes() && getLane() == Lane::Dword; }
     /// Planes stored, or 1 for codes.
     int64_t getNumPlanes() const { return hasCodes() ? 1 : getBits(); }
     /// Columns that one step (one vector of plane bytes) covers: 8 or 32, or 4 columns of codes.

@@ -1,0 +1,41 @@
+"""What the drivers of elutq-bench-kernels have in common."""
+import argparse
+import json
+import re
+import subprocess
+from typing import Iterable
+
+
+class BenchError(Exception):
+    pass
+
+
+def run_program(work: str, command: list) -> dict:
+    """What the program at the head of `command` measures of the product `work`."""
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    except OSError as error:
+        raise BenchError(f"cannot run '{command[0]}': {error.strerror}") from None
+    if done.returncode != 0:
+        message = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        raise BenchError(f"{work}: {re.sub(r'^elutq-bench-kernels: error: ', '', message)}")
+    return json.loads(done.stdout)
+
+
+def parse_only(parser: argparse.ArgumentParser, text: str) -> re.Pattern:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        parser.error(f"--only: '{text}' is no regular expression: {error}")
+
+
+def named(rows: Iterable[dict], only: re.Pattern) -> list:
+    """The products whose name `only` matches."""
+    found = [row for row in rows if only.search(row["work"])]
+    if not found:
+        raise BenchError(f"no product has a name that --only '{only.pattern}' matches")
+    return found
+
+
+def table_line(values: list, columns: tuple) -> str:
+    return " ".join(f"{value:{align}{width}}" for value, (_, width, align) in zip(values, columns)).rstrip()
