@@ -20,16 +20,12 @@ import sys
 from typing import Any, Iterator
 
 import llama_shape
-from kernels.run import cpu_info
+from common import BenchError, cpu_info
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PEERS = FOLDER / "peers"
 
 from elutq.export import DecoderSpec, open_checkpoint  # noqa: E402  (llama_shape has put it into the path)
-
-
-class BenchError(Exception):
-    pass
 
 
 def run(*command: Any) -> str:

@@ -13,15 +13,16 @@ import datetime
 import itertools
 import json
 import pathlib
-import platform
 import re
 import subprocess
 import sys
 from typing import Iterator, Optional
 
-import program
+FOLDER = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
 
-FOLDER = pathlib.Path(__file__).parent
+import common  # noqa: E402
+
 PEERS = FOLDER.parent / "peers"
 
 # Weights of a peer's products together: beyond all caches where memory counts, few where arithmetic does.
@@ -106,7 +107,7 @@ def run_program(row: dict, args: argparse.Namespace, check: bool) -> dict:
                "-k", row["K"], "-threads", row["threads"], "-tables", row["tables"], "-params", row["params"],
                "-seconds", args.seconds]
     command += ["-cache"] * (row["memory"] == "cache") + ["-check"] * check
-    return program.run_program(row["work"], command)
+    return common.run_program(row["work"], command)
 
 
 def measure(row: dict, args: argparse.Namespace, peers: Peers, bounds: dict) -> dict:
@@ -117,7 +118,7 @@ def measure(row: dict, args: argparse.Namespace, peers: Peers, bounds: dict) -> 
     for turn in range(args.rounds if "goals" in row else 1):
         result = run_program(row, args, check=turn == 0)
         if result.get("error", 0) > bounds[str(row["tables"])]:
-            raise program.BenchError(f"{row['work']}: {result['kernel']} is wrong: a result differs from that of floats by {result['error']:.3g} "
+            raise common.BenchError(f"{row['work']}: {result['kernel']} is wrong: a result differs from that of floats by {result['error']:.3g} "
                              f"of the mean, expected at most {bounds[str(row['tables'])]}")
         error = result.get("error", ours and ours["error"])
         if ours is None or result["us"] < ours["us"]:
@@ -177,7 +178,7 @@ def short_kernel(text: str) -> str:
 
 
 def line(values: list) -> str:
-    return program.table_line(values, COLUMNS)
+    return common.table_line(values, COLUMNS)
 
 
 def table_line(row: dict) -> str:
@@ -191,17 +192,6 @@ def command_of(args: argparse.Namespace) -> str:
     for name, value, default in (("peers", ",".join(args.peers), ""), ("only", args.only.pattern, ""), ("mcpu", args.mcpu, "native")):
         words += [f"--{name} '{value}'" if "|" in value or " " in value else f"--{name} {value}"] * (value != default)
     return " ".join(words)
-
-
-def cpu_info() -> tuple:
-    """Name of the processor and its flags."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine(), set()
-    name = re.search(r"model name\s*: (.*)", text)
-    flags = re.search(r"^(?:flags|Features)\s*: (.*)", text, re.MULTILINE)
-    return (name.group(1).strip() if name else platform.machine()), set(flags.group(1).split() if flags else ())
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -228,15 +218,15 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--peers ort and openvino need --peers-python")
     if args.rounds < 1 or not args.seconds > 0:
         parser.error("expected --rounds and --seconds to be positive")
-    args.only = program.parse_only(parser, args.only)
+    args.only = common.parse_only(parser, args.only)
     return args
 
 
 def main() -> None:
     args = parse_arguments()
     shapes = json.loads(args.shapes.read_text())
-    rows = program.named((quick_rows if args.quick else all_rows)(shapes), args.only)
-    machine, flags = cpu_info()
+    rows = common.named((quick_rows if args.quick else all_rows)(shapes), args.only)
+    machine, flags = common.cpu_info()
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     print(f"{machine}, {date}, --mcpu {args.mcpu}\n{line([name for name, _, _ in COLUMNS])}", flush=True)
     peers, done = Peers(args), {}
@@ -255,5 +245,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except program.BenchError as error:
+    except common.BenchError as error:
         sys.exit(f"run.py: error: {error}")

@@ -12,9 +12,11 @@ import pathlib
 import sys
 from typing import Iterator
 
-import program
+FOLDER = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
 
-FOLDER = pathlib.Path(__file__).parent
+import common  # noqa: E402
+
 # What the model may lose; more is marked.
 LIMIT = 10
 COLUMNS = (("work", 22, "<"), ("the model's", 15, "<"), ("us", 10, ">"), ("best", 15, "<"), ("us", 10, ">"), ("loss", 7, ">"), ("", 0, "<"))
@@ -30,7 +32,7 @@ def products(shapes: dict, everything: bool) -> Iterator[dict]:
 def measure(product: dict, args: argparse.Namespace) -> dict:
     command = [args.program, "-candidates", "-mcpu", args.mcpu, "-threads", args.threads, "-tables", args.tables,
                "-bits", product["bits"], "-group", product["group"], "-m", product["M"], "-n", product["N"], "-k", product["K"]]
-    row = {**product, **program.run_program(product["work"], command)}
+    row = {**product, **common.run_program(product["work"], command)}
     row["model"], row["best"] = row["kernels"][0], min(row["kernels"], key=lambda kernel: kernel["us"])
     row["loss_percent"] = round((row["model"]["us"] / row["best"]["us"] - 1) * 100, 1)
     return row
@@ -41,7 +43,7 @@ def short(kernel: dict) -> str:
 
 
 def line(values: list) -> str:
-    return program.table_line(values, COLUMNS)
+    return common.table_line(values, COLUMNS)
 
 
 def table_line(row: dict) -> str:
@@ -61,13 +63,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
-    args.only = program.parse_only(parser, args.only)
+    args.only = common.parse_only(parser, args.only)
     return args
 
 
 def main() -> None:
     args = parse_arguments()
-    rows = program.named(products(json.loads(args.shapes.read_text()), args.all), args.only)
+    rows = common.named(products(json.loads(args.shapes.read_text()), args.all), args.only)
     print(line([name for name, _, _ in COLUMNS]), flush=True)
     done = []
     for product in rows:
@@ -83,5 +85,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except program.BenchError as error:
+    except common.BenchError as error:
         sys.exit(f"tune.py: error: {error}")

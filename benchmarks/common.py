@@ -1,6 +1,8 @@
-"""What the drivers of elutq-bench-kernels have in common."""
+"""What the drivers of the benchmarks have in common."""
 import argparse
 import json
+import pathlib
+import platform
 import re
 import subprocess
 from typing import Iterable
@@ -8,6 +10,17 @@ from typing import Iterable
 
 class BenchError(Exception):
     pass
+
+
+def cpu_info() -> tuple:
+    """Name of the processor and its flags."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine(), set()
+    name = re.search(r"model name\s*: (.*)", text)
+    flags = re.search(r"^(?:flags|Features)\s*: (.*)", text, re.MULTILINE)
+    return (name.group(1).strip() if name else platform.machine()), set(flags.group(1).split() if flags else ())
 
 
 def run_program(work: str, command: list) -> dict:
