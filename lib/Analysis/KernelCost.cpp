@@ -20,7 +20,7 @@ struct ISAProperties {
   /// Rows of weights in one vector.
   int64_t rows;
   /// Rows of activations that share one pass over the weights: tables of 8 and of 16 bits that fit into the registers that
-  /// planes and sums leave free, and into the first-level cache.
+  /// planes and sums leave free, and into the first-level cache. Where dword lanes have many planes, fewer.
   int64_t maxRowTile, maxWideRowTile;
   /// The same for stored codes of 8 bits: the sums of 16 rows of weights take two (entries of 16 bits) times 16 lanes per row.
   int64_t maxCodeRowTile;
@@ -48,7 +48,7 @@ static constexpr ISAProperties properties[] = {
     {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30},
     {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.7, 1.2, 40, 11.8, 0, 15.6},
     {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4},
-    {"avx512vbmi", dwordLane, 16, 4, 8, 8, 8, true, 2.1, 0.9, 4.2, 8.8, 1, 6.2},
+    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 8.8, 1, 6.2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -110,11 +110,19 @@ static int64_t splitEvenly(int64_t count, int64_t maxTile) {
   return std::max<int64_t>((count + passes - 1) / passes, 1);
 }
 
-/// The largest row tile of an algorithm.
-static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm, bool hasCodes, int64_t tableBits) {
-  if (algorithm == KernelAlgorithm::Lut)
-    return tableBits == 8 ? isa.maxRowTile : isa.maxWideRowTile;
-  return hasCodes ? isa.maxCodeRowTile : isa.maxDotRowTile;
+/// Sums of look-ups with dword lanes that share registers: all planes of four rows and more are summed at once.
+static constexpr int64_t maxDwordSums = 16;
+static constexpr int64_t minDwordRows = 4;
+
+/// The largest row tile of an algorithm; `bits` of a weight.
+static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits) {
+  if (algorithm == KernelAlgorithm::Lut) {
+    int64_t tile = tableBits == 8 ? isa.maxRowTile : isa.maxWideRowTile;
+    if (isa.lane != dwordLane)
+      return tile;
+    return std::min(tile, std::max(maxDwordSums / (bits * tableBits / 8), minDwordRows));
+  }
+  return bits == 8 ? isa.maxCodeRowTile : isa.maxDotRowTile;
 }
 
 /// Bits of rounded activations that meet codes made from planes.
@@ -124,7 +132,7 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, in
   const ISAProperties &p = getProperties(isa);
   double m = rows, planes = bits;
   if (algorithm == KernelAlgorithm::Lut) {
-    int64_t tile = getMaxRowTile(p, algorithm, /*hasCodes=*/false, tableBits), passes = (rows + tile - 1) / tile;
+    int64_t tile = getMaxRowTile(p, algorithm, bits, tableBits), passes = (rows + tile - 1) / tile;
     return planes * (tableBits / 8 * p.lookup * m + p.index * passes);
   }
   int64_t dotBits = getDotBits(p, tableBits);
@@ -166,7 +174,7 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
                                                                                         : KernelAlgorithm::Lut;
   bool makesCodes = choice.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
   choice.tableBits = makesCodes ? getDotBits(p, tableBits) : tableBits;
-  choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.hasCodes(), choice.tableBits));
+  choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.bits, choice.tableBits));
   choice.nTile = chooseRowBlocks(layout, shape);
   return choice;
 }

@@ -24,6 +24,10 @@ static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20;
 /// Different activations are limited to this: a product computes its tables from them in any case.
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
 
+/// What is written at once: the kernel keeps it in pages as large, as it does when a model is read from a disk. Of a file written
+/// in small pieces, a core reads a sixth less per second.
+static constexpr size_t kWriteBytes = size_t(1) << 20;
+
 static Error toError(const runtime::Status &status) {
   return status.ok() ? Error::success() : createStringError(status.getText());
 }
@@ -79,6 +83,7 @@ private:
     if (std::error_code code = sys::fs::createTemporaryFile("elutq-tune", "weights", descriptor, path))
       return createStringError(code, "cannot create a temporary file: " + code.message());
     raw_fd_ostream os(descriptor, /*shouldClose=*/true);
+    os.SetBufferSize(kWriteBytes);
     Error error = Error::success();
     for (int64_t i = 0; i < copies && !error && !os.has_error(); ++i) {
       error = product.writeWeights([&](ArrayRef<char> bytes) {

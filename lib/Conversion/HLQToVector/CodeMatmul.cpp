@@ -27,7 +27,7 @@ struct CodeMatmulEmitter : ProductEmitter<CodeMatmulOp> {
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     SmallVector<Value> scales = loadParams(group, 0);
-    addScaled(y, scales, emitPartial(group, [&](const TableGroup &u) { return emitIntegers(u); }));
+    addScaled(y, scales, emitPartial(group, /*sets=*/1, [&](const TableGroup &u) { return emitIntegers(u); }));
     return emitCentred(group, scales);
   }
 

@@ -11,15 +11,20 @@
 using namespace mlir;
 using namespace elutq::hlq;
 
-/// Look-ups of one loop body with dword lanes: more would not fit the cache of decoded instructions.
-static constexpr int64_t kUnrolledDwordLookups = 64;
+/// Look-ups of one loop body with dword lanes.
+static constexpr int64_t kUnrolledDwordLookups = 192;
+/// Sums of 16 rows of weights that are formed at once with dword lanes: registers hold as many, with what look-ups need.
+static constexpr int64_t kDwordSums = 24;
 
 namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
-        isDword(layout.getLane() == Lane::Dword) {}
+        isDword(layout.getLane() == Lane::Dword) {
+    int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(kDwordSums / (mTile * tableParts), 1) : 1;
+    planesAtOnce = llvm::divideCeil(bits, llvm::divideCeil(bits, maxPlanes));
+  }
 
   static bool canEmit(LutMatmulOp) { return true; }
   static constexpr StringRef kRequirement = "expected planes";
@@ -27,31 +32,52 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     if (layout.getParams() != Params::HLQ) {
-      SmallVector<Value> partial = emitPlanes(group, llvm::to_vector(llvm::seq<int64_t>(bits)));
+      SmallVector<Value> partial = emitPlanes(group, llvm::to_vector(llvm::seq<int64_t>(bits)), /*weighted=*/true);
       SmallVector<Value> scales = loadParams(group, 0);
       addScaled(y, scales, partial);
       return emitCentred(group, scales);
     }
     SmallVector<Value> scaleSum;
-    for (int64_t plane = 0; plane < bits; ++plane) {
-      SmallVector<Value> scales = loadParams(group, plane);
-      addScaled(y, scales, emitPlanes(group, {plane}));
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        if (plane == 0)
-          scaleSum.push_back(scales[piece]);
-        else
-          scaleSum[piece] = addF(scaleSum[piece], scales[piece]);
+    for (int64_t first = 0; first < bits; first += planesAtOnce) {
+      auto planes = llvm::to_vector(llvm::seq<int64_t>(first, std::min(first + planesAtOnce, bits)));
+      SmallVector<Value> partial = emitPlanes(group, planes);
+      for (auto [i, plane] : llvm::enumerate(planes)) {
+        SmallVector<Value> scales = loadParams(group, plane);
+        addScaled(y, scales, ArrayRef(partial).slice(i * mTile * pieces, mTile * pieces));
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          if (plane == 0)
+            scaleSum.push_back(scales[piece]);
+          else
+            scaleSum[piece] = addF(scaleSum[piece], scales[piece]);
+        }
       }
     }
     return emitCentred(group, scaleSum);
   }
 
+  /// A task reads the tables of each block of rows once per pass, from beyond the second-level cache. While the row blocks are
+  /// multiplied by those of one block of rows, each asks for an equal part of the next one's.
+  void prefetchAhead(Value firstUnit) override {
+    int64_t rowBlocks = cast<MemRefType>(op.getPacked().getType()).getDimSize(0);
+    if (readsOnce || unitsPerPass == units || ShapedType::isDynamic(rowBlocks))
+      return;
+    int64_t linesPerChunk = mTile * tableParts;
+    int64_t lines = llvm::divideCeil(unitsPerPass * unit.unitColumns / 16 * linesPerChunk, rowBlocks);
+    Value nextBlock = add(mBlock, 1), firstChunk = mul(firstUnit, unit.unitColumns / 16);
+    keepLoop(lines, {}, [&](Value i, SmallVector<Value> &) {
+      Value line = add(mul(nBlock, lines), i), lineOfChunk = rem(line, linesPerChunk);
+      SmallVector<Value> place = {nextBlock, add(firstChunk, div(line, linesPerChunk)), div(lineOfChunk, tableParts),
+                                  mul(rem(lineOfChunk, tableParts), kLineBytes)};
+      memref::PrefetchOp::create(b, loc, op.getTables(), place, /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isDataCache=*/true);
+    });
+  }
+
 private:
-  /// `p` of one plane, or of several from the first on, each of which counts twice as much as the one before. One plane after
-  /// the other, in the order of memory: what lies side by side is read in one stream.
-  SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes) {
-    return emitPartial(group, [&](const TableGroup &u) {
-      return isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes);
+  /// `p` of each of `planes`, or, `weighted`, of their sum, in which each plane counts twice as much as the one before.
+  SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes, bool weighted = false) {
+    return emitPartial(group, weighted ? 1 : planes.size(), [&](const TableGroup &u) {
+      return isDword ? emitDwordSums(u, planes, weighted) : emitByteSums(u, planes);
     });
   }
 
@@ -67,31 +93,36 @@ private:
   }
 
   /// Dword lanes: a chunk is half a step; a look-up goes into four tables at once.
-  SmallVector<Value> emitDwordSums(const TableGroup &u, ArrayRef<int64_t> planes) {
+  SmallVector<Value> emitDwordSums(const TableGroup &u, ArrayRef<int64_t> planes, bool weighted) {
     VectorType bytesType = getInts(64, 8), wordsType = getInts(kFloatLanes, 32);
     SmallVector<int8_t> tableOfByte;
     for (int64_t i = 0; i < 64; ++i)
       tableOfByte.push_back(16 * (i % 4));
     Value offsets = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(bytesType, ArrayRef(tableOfByte)));
-    SmallVector<Value> sums(tableParts * mTile, splat(wordsType, 0));
-    for (int64_t plane : planes) {
-      int64_t factor = int64_t(1) << (plane - planes.front());
-      auto addFound = [&](Value sum, Value found) -> Value {
-        if (factor == 1)
-          return AccumulateOp::create(b, loc, wordsType, sum, found);
-        return DotOp::create(b, loc, wordsType, sum, splat(bytesType, factor), found);
-      };
-      auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
+    SmallVector<Value> sums((weighted ? 1 : planes.size()) * tableParts * mTile, splat(wordsType, 0));
+    auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
+      SmallVector<Value> indices;
+      for (int64_t plane : planes) {
         Value nibbles = getNibbles(loadPlane(plane, chunk / 2, loopByte, /*isFirst=*/chunk % 2 == 0), chunk % 2);
-        Value indices = arith::OrIOp::create(b, loc, nibbles, offsets);
-        for (auto [i, sum] : llvm::enumerate(sums)) {
-          Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
-          sum = addFound(sum, LookupOp::create(b, loc, bytesType, table, indices));
+        indices.push_back(arith::OrIOp::create(b, loc, nibbles, offsets));
+      }
+      for (int64_t i = 0; i < tableParts * mTile; ++i) {
+        Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
+        for (auto [plane, places] : llvm::enumerate(indices)) {
+          Value found = LookupOp::create(b, loc, bytesType, table, places);
+          Value &sum = sums[(weighted ? 0 : plane * tableParts * mTile) + i];
+          if (weighted && plane > 0)
+            sum = DotOp::create(b, loc, wordsType, sum, splat(bytesType, int64_t(1) << plane), found);
+          else
+            sum = AccumulateOp::create(b, loc, wordsType, sum, found);
         }
-      };
-      sums = emitChunks(u, kUnrolledDwordLookups / (tableParts * mTile), sums, body);
-    }
-    return joinParts(std::move(sums));
+      }
+    };
+    sums = emitChunks(u, std::max<int64_t>(kUnrolledDwordLookups / (tableParts * mTile * planes.size()), 1), sums, body);
+    SmallVector<Value> joined;
+    for (size_t first = 0; first < sums.size(); first += tableParts * mTile)
+      joined.append(joinParts(SmallVector<Value>(ArrayRef(sums).slice(first, tableParts * mTile))));
+    return joined;
   }
 
   /// Byte lanes: two steps per chunk, 16-bit sums of whole words and of their high bytes. Even rows are the low bytes:
@@ -160,6 +191,10 @@ private:
 
   int64_t bits;
   bool isDword;
+  /// Dword lanes look up several planes in a table while it is in a register: a second pass over the tables of several rows
+  /// of activations would find them in the stack, where LLVM keeps what is loaded twice. Byte lanes have no registers left.
+  /// One row waits for memory, and reads plane after plane: what lies side by side is one stream.
+  int64_t planesAtOnce;
 };
 
 } // namespace

@@ -61,7 +61,7 @@ protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     Value number = getPassGroup(group);
     addScaled(y, loadVector(getFloats(), params, {number, index(0), pieceRow}),
-              emitPartial(group, [&](const TableGroup &u) { return emitIntegers(u); }));
+              emitPartial(group, /*sets=*/1, [&](const TableGroup &u) { return emitIntegers(u); }));
     return {loadVector(getFloats(), params, {number, index(1), pieceRow})};
   }
 

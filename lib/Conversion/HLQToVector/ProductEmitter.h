@@ -46,6 +46,7 @@ struct ProductEmitter : VectorEmitter {
         mBlock = mb;
         loop(dim(op.getPacked(), 0), [&](mlir::Value nb) {
           nBlock = nb;
+          prefetchAhead(firstUnit);
           emitTile(firstUnit, endUnit);
         });
       });
@@ -53,6 +54,9 @@ struct ProductEmitter : VectorEmitter {
   }
 
 protected:
+  /// Called before each tile of a row block, `firstUnit` the first one of the pass.
+  virtual void prefetchAhead([[maybe_unused]] mlir::Value firstUnit) {}
+
   /// Adds the scaled integer sums of group `group` of the unit to `y`; returns `zc` of the op description.
   virtual llvm::SmallVector<mlir::Value> emitSums(int64_t group, llvm::SmallVector<mlir::Value> &y) = 0;
 
@@ -113,17 +117,17 @@ protected:
 
   using IntegerBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(const TableGroup &)>;
 
-  /// `p`: `emitIntegers` gives the integer sums of a table group.
-  llvm::SmallVector<mlir::Value> emitPartial(int64_t group, IntegerBody emitIntegers) {
+  /// `p` of each of `sets` sums: `emitIntegers` gives the integer sums of a table group, those of a set side by side.
+  llvm::SmallVector<mlir::Value> emitPartial(int64_t group, int64_t sets, IntegerBody emitIntegers) {
     int64_t firstChunk = group * layout.getGroupSize() / 16, chunks = tableGroup / 16;
     mlir::Value first = add(unitTableGroup, group * tableGroups);
-    llvm::SmallVector<mlir::Value> partial(mTile * pieces, splat(0.0f));
+    llvm::SmallVector<mlir::Value> partial(sets * mTile * pieces, splat(0.0f));
     auto emitTableGroup = [&](const TableGroup &u, llvm::SmallVector<mlir::Value> &partial) {
       llvm::SmallVector<mlir::Value> sums = emitIntegers(u), scales;
       for (int64_t m = 0; m < mTile; ++m)
         scales.append(pieces, broadcast(load(op.getScales(), {mBlock, u.number, index(m)})));
       for (auto [i, p] : llvm::enumerate(partial))
-        p = fma(scales[i], mlir::arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
+        p = fma(scales[i % scales.size()], mlir::arith::SIToFPOp::create(b, loc, getFloats(), sums[i]), p);
     };
     if (tableGroups > kUnrolledTableGroups && tableGroup % unit.stepColumns == 0) {
       int64_t bytes = tableGroup / unit.stepColumns * unit.vectorBytes;

@@ -1,4 +1,5 @@
 // RUN: elutq-opt %s -convert-hlq-to-vector -canonicalize -split-input-file | FileCheck %s
+// RUN: elutq-opt %s -convert-hlq-to-vector=table-bytes=128 -canonicalize -split-input-file | FileCheck %s --check-prefix=PASSES
 
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
 #kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>
@@ -15,6 +16,28 @@
 func.func @dword(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1xf32>, %w: memref<4x896xi8>, %y: memref<1x64xf32>) {
   hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x8x1x64xi8>, memref<1x4x1xf32>, memref<1x4x1xf32>, memref<4x896xi8>)
     outs(%y : memref<1x64xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>
+
+// Two rows: both planes are looked up in a table while it is in a register.
+// CHECK-LABEL: func.func @planes_at_once(
+// CHECK-SAME:    %[[T:[^:]*]]: memref<1x8x2x64xi8>
+// CHECK:         %[[LOW:.*]] = arith.ori
+// CHECK:         %[[HIGH:.*]] = arith.ori
+// CHECK:         %[[TABLE:.*]] = vector.load %[[T]]{{.*}} vector<64xi8>
+// CHECK-NEXT:    hlq.lookup %[[TABLE]][%[[LOW]]]
+// CHECK:         hlq.lookup %[[TABLE]][%[[HIGH]]]
+// CHECK-COUNT-3: vector.load %[[T]]
+// CHECK-NOT:     vector.load %[[T]]
+func.func @planes_at_once(%t: memref<1x8x2x64xi8>, %s: memref<1x4x2xf32>, %u: memref<1x4x2xf32>, %w: memref<4x896xi8>, %y: memref<2x64xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x8x2x64xi8>, memref<1x4x2xf32>, memref<1x4x2xf32>, memref<4x896xi8>)
+    outs(%y : memref<2x64xf32>) {layout = #layout, table_group = 32 : i64,
+    kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 2, n_tile = 4>}
   return
 }
 
@@ -45,7 +68,14 @@ func.func @prefetch(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
 #kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 4>
 
-// Of several blocks, only the first would find the weights in memory.
+// Of several blocks, only the first would find the weights in memory. In passes of one unit of two chunks, two lines of tables,
+// it is the tables that each of four row blocks fetches a part of: those of the next block of rows.
+// PASSES-LABEL: func.func @no_prefetch(
+// PASSES-SAME:    %[[T:[^:]*]]: memref<2x8x1x64xi8>
+// PASSES:         scf.for %[[MB:[^ ]*]] =
+// PASSES:           %[[NEXT:.*]] = arith.addi %[[MB]], %c1
+// PASSES:           memref.prefetch %[[T]][%[[NEXT]], {{.*}}], read, locality<2>, data
+// PASSES-NOT:       memref.prefetch
 // CHECK-LABEL: func.func @no_prefetch(
 // CHECK-NOT:     memref.prefetch
 func.func @no_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memref<2x4x1xf32>, %w: memref<4x896xi8>, %y: memref<2x64xf32>) {
