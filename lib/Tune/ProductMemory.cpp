@@ -24,8 +24,8 @@ static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20;
 /// Different activations are limited to this: a product computes its tables from them in any case.
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
 
-/// What is written at once: the kernel keeps it in pages as large, as it does when a model is read from a disk. Of a file written
-/// in small pieces, a core reads a sixth less per second.
+/// What is written at once, as the compiler writes a model: file systems keep it in pieces of memory as large. A file written in small
+/// pieces is read at a sixth less per second.
 static constexpr size_t kWriteBytes = size_t(1) << 20;
 
 static Error toError(const runtime::Status &status) {
