@@ -75,6 +75,7 @@ func.func @prefetch(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1
 // PASSES:           %[[NEXT:.*]] = arith.addi %[[MB]], %c1
 // PASSES:           memref.prefetch %[[T]][%[[NEXT]], {{.*}}], read, locality<2>, data
 // PASSES-NOT:       memref.prefetch
+// PASSES:         return
 // CHECK-LABEL: func.func @no_prefetch(
 // CHECK-NOT:     memref.prefetch
 func.func @no_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memref<2x4x1xf32>, %w: memref<4x896xi8>, %y: memref<2x64xf32>) {

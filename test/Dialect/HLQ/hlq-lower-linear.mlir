@@ -2,16 +2,16 @@
 
 // Rows and columns are padded to whole blocks, and the padding is cut off.
 // CHECK-LABEL: func.func @padded(
-// CHECK-SAME:    %[[X:.+]]: tensor<10x40xf32>, %[[P:.+]]: tensor<2x20x8xi8>, %[[S:.+]]: tensor<20x2x2xf16>, %[[Z:.+]]: tensor<20x2xf16>
-// CHECK:         %[[LUT:.+]]:3 = hlq.build_lut ins(%[[X]] : tensor<10x40xf32>) outs({{.*}} : tensor<3x4x4x64xi8>, tensor<3x2x4xf32>, tensor<3x2x4xf32>) {lane = 1 : i32, table_group = 32 : i64}
+// CHECK-SAME:    %[[X:.+]]: tensor<11x40xf32>, %[[P:.+]]: tensor<2x20x8xi8>, %[[S:.+]]: tensor<20x2x2xf16>, %[[Z:.+]]: tensor<20x2xf16>
+// CHECK:         %[[LUT:.+]]:3 = hlq.build_lut ins(%[[X]] : tensor<11x40xf32>) outs({{.*}} : tensor<2x4x6x64xi8>, tensor<2x2x6xf32>, tensor<2x2x6xf32>) {lane = 1 : i32, table_group = 32 : i64}
 // CHECK:         %[[W:.+]] = hlq.pack %[[P]], %[[S]], %[[Z]] {{.*}} -> tensor<2x448xi8>
 // CHECK:         %[[Y:.+]] = hlq.lut_matmul ins(%[[LUT]]#0, %[[LUT]]#1, %[[LUT]]#2, %[[W]] : {{.*}}) outs({{.*}} : tensor<12x32xf32>)
-// CHECK:         tensor.extract_slice %[[Y]][0, 0] [10, 20] [1, 1] : tensor<12x32xf32> to tensor<10x20xf32>
-func.func @padded(%x: tensor<10x40xf32>, %p: tensor<2x20x8xi8>, %s: tensor<20x2x2xf16>, %z: tensor<20x2xf16>) -> tensor<10x20xf32> {
-  %init = tensor.empty() : tensor<10x20xf32>
-  %y = hlq.linear ins(%x, %p, %s, %z : tensor<10x40xf32>, tensor<2x20x8xi8>, tensor<20x2x2xf16>, tensor<20x2xf16>)
-                  outs(%init : tensor<10x20xf32>) {group_size = 32 : i64} -> tensor<10x20xf32>
-  return %y : tensor<10x20xf32>
+// CHECK:         tensor.extract_slice %[[Y]][0, 0] [11, 20] [1, 1] : tensor<12x32xf32> to tensor<11x20xf32>
+func.func @padded(%x: tensor<11x40xf32>, %p: tensor<2x20x8xi8>, %s: tensor<20x2x2xf16>, %z: tensor<20x2xf16>) -> tensor<11x20xf32> {
+  %init = tensor.empty() : tensor<11x20xf32>
+  %y = hlq.linear ins(%x, %p, %s, %z : tensor<11x40xf32>, tensor<2x20x8xi8>, tensor<20x2x2xf16>, tensor<20x2xf16>)
+                  outs(%init : tensor<11x20xf32>) {group_size = 32 : i64} -> tensor<11x20xf32>
+  return %y : tensor<11x20xf32>
 }
 
 // -----
