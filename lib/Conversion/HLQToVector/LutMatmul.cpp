@@ -14,10 +14,6 @@ using namespace elutq::hlq;
 /// Look-ups of one loop body with dword lanes: more would not fit the cache of decoded instructions.
 static constexpr int64_t kUnrolledDwordLookups = 64;
 
-/// Rows of activations up to which a loop body with byte lanes has two steps: with more, LLVM would load what the second one
-/// needs early, and spill.
-static constexpr int64_t kUnrolledByteRows = 2;
-
 namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
@@ -132,52 +128,32 @@ private:
     return rows;
   }
 
-  /// The two sums of each row of activations, less 128 for each look-up: what entries have been raised by. That much less of
-  /// the high bytes is a multiple of 2^16 less of the words.
+  /// The two sums of each row of activations. They start at what makes up for the 128 that every entry is raised by: the same
+  /// for both, since 256 times that is a multiple of 2^16.
   SmallVector<Value> emitByteWords(const TableGroup &u, int64_t plane, int64_t part) {
-    VectorType wordsType = getInts(unit.rows / 2, 16);
-    int64_t lookups = tableGroup / 4;
-    SmallVector<Value> words(2 * mTile, splat(wordsType, -128 * lookups));
-    bool isFirstReading = std::exchange(readsOnce, readsOnce && part == 0);
-    if (mTile <= kUnrolledByteRows) {
-      auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &words) {
-        Value position = add(unitChunk, chunk);
-        if (loopChunk)
-          position = add(position, loopChunk);
-        for (int64_t step = 0; step < 2; ++step)
-          emitByteStep(loadPlane(plane, 2 * chunk + step, loopByte), position, index(64 * part + 32 * step), words);
-      };
-      words = emitChunks(u, /*maxBlock=*/1, words, body);
-    } else {
-      words = keepLoop(tableGroup / unit.stepColumns, words, [&](Value step, SmallVector<Value> &words) {
-        Value position = add(add(unitChunk, u.chunk), div(step, 2)), byte = mul(step, unit.vectorBytes);
-        if (u.loopChunk) {
-          position = add(position, u.loopChunk);
-          byte = add(byte, u.loopByte);
-        }
-        Value entry = add(mul(rem(step, 2), 32), 64 * part);
-        emitByteStep(loadPlane(plane, 2 * u.chunk, byte), position, entry, words);
-      });
-    }
-    readsOnce = isFirstReading;
-    return words;
-  }
-
-  /// Adds the look-ups of a step, whose entries start at `entry` of the chunk at `position`.
-  void emitByteStep(Value bytes, Value position, Value entry, SmallVector<Value> &words) {
     VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
     Value eight = splat(wordsType, 8);
-    Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
-    for (int64_t m = 0; m < mTile; ++m) {
-      auto lookup = [&](Value indices, int64_t offset) {
-        Value table = loadVector(getInts(16, 8), op.getTables(), {mBlock, position, index(m), add(entry, offset)});
-        return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
-      };
-      Value x = lookup(low, 0), y = lookup(high, 16);
-      Value &all = words[2 * m], &odd = words[2 * m + 1];
-      all = add(all, add(x, y));
-      odd = add(odd, add(shiftRight(x, eight), shiftRight(y, eight)));
-    }
+    SmallVector<Value> words(2 * mTile, splat(wordsType, -128 * (tableGroup / 4)));
+    bool isFirstReading = std::exchange(readsOnce, readsOnce && part == 0);
+    auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &words) {
+      for (int64_t step = 0; step < 2; ++step) {
+        Value bytes = loadPlane(plane, 2 * chunk + step, loopByte);
+        Value low = getNibbles(bytes, 0), high = getNibbles(bytes, 1);
+        for (int64_t m = 0; m < mTile; ++m) {
+          auto lookup = [&](Value indices, int64_t subgroup) {
+            Value table = loadEntries(chunk, loopChunk, m, 64 * part + 16 * subgroup, 16);
+            return bitcast(wordsType, LookupOp::create(b, loc, bytesType, table, indices));
+          };
+          Value x = lookup(low, 2 * step), y = lookup(high, 2 * step + 1);
+          Value &all = words[2 * m], &odd = words[2 * m + 1];
+          all = add(all, add(x, y));
+          odd = add(odd, add(shiftRight(x, eight), shiftRight(y, eight)));
+        }
+      }
+    };
+    words = emitChunks(u, /*maxBlock=*/1, words, body);
+    readsOnce = isFirstReading;
+    return words;
   }
 
   int64_t bits;
