@@ -14,12 +14,20 @@ using namespace elutq::hlq;
 /// Look-ups of one loop body with dword lanes: more would not fit the cache of decoded instructions.
 static constexpr int64_t kUnrolledDwordLookups = 64;
 
+/// Blocks of activations up to which weights are asked for ahead with byte lanes, which take few rows at once: later blocks
+/// ask for nothing new, but that is one instruction for 16 look-ups and more.
+static constexpr int64_t kPrefetchedBlocks = 2;
+
 namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
-        isDword(layout.getLane() == Lane::Dword) {}
+        isDword(layout.getLane() == Lane::Dword) {
+    int64_t blocks = cast<MemRefType>(op.getScales().getType()).getDimSize(0);
+    if (!isDword && blocks != ShapedType::kDynamic)
+      readsOnce = blocks <= kPrefetchedBlocks;
+  }
 
   static bool canEmit(LutMatmulOp) { return true; }
   static constexpr StringRef kRequirement = "expected planes";
