@@ -75,6 +75,20 @@ func.func @byte(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1
 
 // -----
 
+#layout = #hlq.layout<lane = byte, rows = 32, bits = 1, group_size = 32, params = symmetric, param_type = f16, zero_point = 1>
+#kernel = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 4>
+
+// Byte lanes take few rows at once: the first of two blocks asks for weights, too.
+// CHECK-LABEL: func.func @byte_prefetch(
+// CHECK:         memref.prefetch
+func.func @byte_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memref<2x4x1xf32>, %w: memref<1x768xi8>, %y: memref<2x32xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<2x8x1x64xi8>, memref<2x4x1xf32>, memref<2x4x1xf32>, memref<1x768xi8>)
+    outs(%y : memref<2x32xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}
+
+// -----
+
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 256, params = uniform, param_type = f16>
 #kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 8, n_tile = 4>
 
