@@ -34,6 +34,11 @@ struct ISAProperties {
   /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md); those of NEON are estimates by the number of instructions. Generic
   /// code has no instruction for look-ups, and multiplies even one row.
   double lookup, index, byteDots, wordDots, expand, expandPlane;
+  /// Cycles per row of activations and 16 columns, shared by all rows of weights: making tables of 8 and of 16 bits, and
+  /// rounding activations. A table has four times the entries.
+  double narrowTables, wideTables, rounding;
+  /// Cycles per plane that look-ups wait for memory, where making codes does not: once for all rows of activations.
+  double wait;
 };
 
 } // namespace
@@ -43,12 +48,12 @@ static constexpr auto dwordLane = quantize::PackedLayout::Lane::Dword;
 
 /// In the order of `KernelISA`.
 static constexpr ISAProperties properties[] = {
-    {"generic", byteLane, 16, 4, 4, 1, 2, false, 180, 20, 120, 115, 225, 0},
-    {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30},
-    {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30},
-    {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.7, 1.2, 40, 11.8, 0, 15.6},
-    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4},
-    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 8.8, 1, 6.2},
+    {"generic", byteLane, 16, 4, 4, 1, 2, false, 180, 20, 120, 115, 225, 0, 80, 160, 40, 0},
+    {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30, 80, 240, 40, 0},
+    {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30, 80, 240, 40, 0},
+    {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.3, 1.1, 40, 11.5, 0, 15.6, 40, 120, 25, 0},
+    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4, 20, 80, 15, 0},
+    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 20, 80, 15, 2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -91,18 +96,22 @@ int64_t getTableGroup(int64_t groupSize) {
   return 16;
 }
 
-/// The weights of a task, and those of few rows of activations: many times the cost of starting one, and small enough for
-/// tasks to be spread evenly.
-static constexpr int64_t maxTaskBytes = 1 << 20;
-static constexpr int64_t maxNarrowTaskBytes = 64 << 10;
-/// Rows of activations from which a task takes more weights: it reads what is known of all rows.
+namespace {
+
+/// How a product is cut into tasks: into `tasks`, if that leaves each of them at least `minBytes` of weights, and never into
+/// ones of more than `maxBytes`.
+struct TaskLimits {
+  int64_t tasks, minBytes, maxBytes;
+};
+
+} // namespace
+
+/// Few rows of activations: many times the cost of starting a task, and small enough for tasks to be spread evenly.
+static constexpr TaskLimits narrowTasks = {64, 8 << 10, 32 << 10};
+/// Many rows: a byte of weights is more work, and a task reads what is known of all rows.
+static constexpr TaskLimits wideTasks = {16, 1 << 10, 1 << 20};
+/// Rows of activations from which a task takes more weights.
 static constexpr int64_t wideRows = 16;
-/// Tasks of a product, if it can be cut into that many without going below the least bytes of a task: with more rows, a byte
-/// of weights is more work.
-static constexpr int64_t wantedTasks = 16;
-static constexpr int64_t wantedNarrowTasks = 64;
-static constexpr int64_t minTaskBytes = 8 << 10;
-static constexpr int64_t minWideTaskBytes = 1 << 10;
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
 static int64_t splitEvenly(int64_t count, int64_t maxTile) {
@@ -128,31 +137,35 @@ static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm
 /// Bits of rounded activations that meet codes made from planes.
 static int64_t getDotBits(const ISAProperties &isa, int64_t tableBits) { return isa.hasByteDot ? tableBits : 16; }
 
-double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits, int64_t rows) {
+double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits, const ProductShape &shape) {
   const ISAProperties &p = getProperties(isa);
-  double m = rows, planes = bits;
+  double m = shape.rows, planes = bits;
+  // What 16 rows of weights have to bear of what all share.
+  double entries = m * 16 / shape.n;
   if (algorithm == KernelAlgorithm::Lut) {
-    int64_t tile = getMaxRowTile(p, algorithm, bits, tableBits), passes = (rows + tile - 1) / tile;
-    return planes * (tableBits / 8 * p.lookup * m + p.index * passes);
+    int64_t tile = getMaxRowTile(p, algorithm, bits, tableBits), passes = (shape.rows + tile - 1) / tile;
+    // Byte lanes pass over the planes for each byte of the entries.
+    int64_t parts = tableBits / 8, readings = p.lane == byteLane ? parts : 1;
+    return planes * (parts * p.lookup * m + readings * p.index * passes + p.wait) +
+           entries * (parts == 1 ? p.narrowTables : p.wideTables);
   }
   int64_t dotBits = getDotBits(p, tableBits);
-  return dotBits / 8 * (p.expand + planes * p.expandPlane) + m * (dotBits == 16 ? p.wordDots : p.byteDots);
+  return dotBits / 8 * (p.expand + planes * p.expandPlane) + m * (dotBits == 16 ? p.wordDots : p.byteDots) +
+         entries * p.rounding;
 }
 
 /// Row blocks of a task.
 static int64_t chooseRowBlocks(const quantize::PackedLayout &layout, const ProductShape &shape) {
-  bool isWide = shape.rows >= wideRows;
-  int64_t maxBytes = isWide ? maxTaskBytes : maxNarrowTaskBytes, tasks = isWide ? wantedTasks : wantedNarrowTasks;
-  int64_t minBytes = isWide ? minWideTaskBytes : minTaskBytes;
+  const TaskLimits &limits = shape.rows >= wideRows ? wideTasks : narrowTasks;
   int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
-  int64_t taskBytes = std::clamp(blocks * blockBytes / tasks, minBytes, maxBytes);
+  int64_t taskBytes = std::clamp(blocks * blockBytes / limits.tasks, limits.minBytes, limits.maxBytes);
   int64_t nTile = 1;
   for (int64_t candidate = 2; candidate <= blocks && candidate * blockBytes <= taskBytes; ++candidate)
     if (blocks % candidate == 0)
       nTile = candidate;
   // Rather above the wanted size than below the minimum.
-  if (nTile * blockBytes < minBytes)
-    for (int64_t candidate = nTile + 1; candidate <= blocks && candidate * blockBytes <= maxBytes; ++candidate)
+  if (nTile * blockBytes < limits.minBytes)
+    for (int64_t candidate = nTile + 1; candidate <= blocks && candidate * blockBytes <= limits.maxBytes; ++candidate)
       if (blocks % candidate == 0)
         return candidate;
   return nTile;
@@ -162,7 +175,7 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
                           int64_t tableBits, std::optional<KernelAlgorithm> algorithm) {
   const ISAProperties &p = getProperties(isa);
   auto estimate = [&](KernelAlgorithm algorithm) {
-    return estimateCycles(isa, algorithm, layout.bits, tableBits, shape.rows);
+    return estimateCycles(isa, algorithm, layout.bits, tableBits, shape);
   };
   KernelChoice choice;
   if (layout.hasCodes())
@@ -219,8 +232,8 @@ std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayou
   if (algorithm || layout.hasCodes())
     return result;
   KernelAlgorithm other = model.algorithm == KernelAlgorithm::Lut ? KernelAlgorithm::Dot : KernelAlgorithm::Lut;
-  if (estimateCycles(isa, other, layout.bits, tableBits, shape.rows) <=
-      hopelessCost * estimateCycles(isa, model.algorithm, layout.bits, tableBits, shape.rows))
+  if (estimateCycles(isa, other, layout.bits, tableBits, shape) <=
+      hopelessCost * estimateCycles(isa, model.algorithm, layout.bits, tableBits, shape))
     addNear(chooseKernel(isa, layout, shape, tableBits, other));
   return result;
 }

@@ -81,7 +81,7 @@ TEST(KernelCostTest, ProductsForManyRows) {
           << toString(isa) << " " << bits;
   auto firstRows = [&](KernelISA isa, int64_t bits, int64_t tableBits) -> int64_t {
     for (int64_t rows = 1; rows <= 512; ++rows)
-      if (choose(isa, bits, rows, tableBits).algorithm == KernelAlgorithm::Dot)
+      if (choose(isa, bits, rows, tableBits, 4096, 32).algorithm == KernelAlgorithm::Dot)
         return rows;
     return 513;
   };
@@ -89,11 +89,14 @@ TEST(KernelCostTest, ProductsForManyRows) {
     for (int64_t bits : {2, 3})
       EXPECT_LE(firstRows(isa, bits + 1, 16), firstRows(isa, bits, 16)) << toString(isa) << " " << bits;
   // Measured: look-ups are faster for two planes at any number of rows; products of three planes of bytes from about 10 rows
-  // on, of four planes of words from 9.
+  // on, of four planes of words from 8.
   EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 8), 513);
-  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 3, 8), 11, 2);
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 3, 8), 9, 3);
   EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 16), 513);
-  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 9, 1);
+  EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 8, 2);
+  // With AVX2, where products are those of words, entries of 8 bits are looked up faster for three planes at any number of rows.
+  EXPECT_EQ(firstRows(KernelISA::AVX2, 3, 8), 513);
+  EXPECT_NEAR(firstRows(KernelISA::AVX2, 4, 8), 45, 6);
   EXPECT_NEAR(firstRows(KernelISA::AVX2, 4, 16), 7, 2);
 }
 
@@ -140,7 +143,7 @@ TEST(KernelCostTest, Codes) {
   EXPECT_EQ(choose(KernelISA::AVX2, 8, 64).mTile, 2);
 }
 
-// Every task has the same number of row blocks, and 8 to 64 KiB of weights where the matrix can be cut like that.
+// Every task has the same number of row blocks, and 8 to 32 KiB of weights where the matrix can be cut like that.
 TEST(KernelCostTest, TasksHaveOneShapeAndAUsefulSize) {
   for (KernelISA isa : allISAs)
     for (int64_t n : {256, 640, 2048, 4096, 14336, 262144})
@@ -151,8 +154,8 @@ TEST(KernelCostTest, TasksHaveOneShapeAndAUsefulSize) {
         ASSERT_GE(nTile, 1);
         EXPECT_EQ(blocks % nTile, 0) << n;
         int64_t bytes = nTile * layout.rowBlockBytes(groups);
-        EXPECT_LE(bytes, 64 << 10) << n;
-        if (blocks * layout.rowBlockBytes(groups) > (64 << 10)) {
+        EXPECT_LE(bytes, 32 << 10) << n;
+        if (blocks * layout.rowBlockBytes(groups) > (32 << 10)) {
           EXPECT_GE(bytes, 8 << 10) << toString(isa) << " " << n << " " << bits;
         }
       }
@@ -169,13 +172,24 @@ TEST(KernelCostTest, TasksOfManyRows) {
   }
 }
 
-// Where blocks cannot be cut evenly, one row gets one task rather than tiny ones; many rows keep all threads busy.
+// Where blocks cannot be cut evenly, one task takes them all only if they are few.
 TEST(KernelCostTest, FewBlocks) {
-  auto layout = getLayout(KernelISA::AVX512VBMI, 3, 128);
+  KernelISA isa = KernelISA::AVX512VBMI;
+  auto layout = getLayout(isa, 2, 128);
   EXPECT_EQ(layout.rowBlocks(203), 13);
-  EXPECT_EQ(chooseKernel(KernelISA::AVX512VBMI, layout, {128, 203, 8}, 8).nTile, 1);
-  auto narrow = getLayout(KernelISA::AVX512VBMI, 2, 128);
-  EXPECT_EQ(chooseKernel(KernelISA::AVX512VBMI, narrow, {1, 203, 8}, 8).nTile, 13);
+  EXPECT_EQ(chooseKernel(isa, layout, {1, 203, 8}, 8).nTile, 1);
+  EXPECT_EQ(chooseKernel(isa, layout, {128, 203, 8}, 8).nTile, 1);
+  EXPECT_EQ(chooseKernel(isa, layout, {1, 203, 1}, 8).nTile, 13);
+}
+
+// Tables have many times the entries of rounded activations: few rows of weights do not pay for those of 16 bits.
+TEST(KernelCostTest, FewRowsOfWeights) {
+  auto algorithm = [&](int64_t rows, int64_t n) { return choose(KernelISA::AVX512VBMI, 2, rows, 16, n, 8).algorithm; };
+  for (int64_t rows : {8, 128}) {
+    EXPECT_EQ(algorithm(rows, 4096), KernelAlgorithm::Lut) << rows;
+    EXPECT_EQ(algorithm(rows, 203), KernelAlgorithm::Dot) << rows;
+  }
+  EXPECT_EQ(algorithm(1, 203), KernelAlgorithm::Lut);
 }
 
 // A prime number of row blocks cannot be cut evenly: one block per task.

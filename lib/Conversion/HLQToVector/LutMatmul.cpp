@@ -16,6 +16,10 @@ static constexpr int64_t kUnrolledDwordLookups = 192;
 /// Sums of 16 rows of weights that are formed at once with dword lanes: registers hold as many, with what look-ups need.
 static constexpr int64_t kDwordSums = 24;
 
+/// Blocks of activations up to which weights are asked for ahead with byte lanes, which take few rows at once: later blocks
+/// ask for nothing new, but that is one instruction for 16 look-ups and more.
+static constexpr int64_t kPrefetchedBlocks = 2;
+
 namespace {
 
 struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
@@ -24,6 +28,9 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
         isDword(layout.getLane() == Lane::Dword) {
     int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(kDwordSums / (mTile * tableParts), 1) : 1;
     planesAtOnce = llvm::divideCeil(bits, llvm::divideCeil(bits, maxPlanes));
+    int64_t blocks = cast<MemRefType>(op.getScales().getType()).getDimSize(0);
+    if (!isDword && blocks != ShapedType::kDynamic)
+      readsOnce = blocks <= kPrefetchedBlocks;
   }
 
   static bool canEmit(LutMatmulOp) { return true; }
@@ -140,10 +147,7 @@ private:
             total[i] = add(total[i], shiftLeft(sum, splat(getInts(kFloatLanes, 32), power)));
         }
       }
-      // 128 for each look-up, weighted like the planes.
-      Value bias = splat(getInts(kFloatLanes, 32), 128 * (tableGroup / 4) * ((1 << planes.size()) - 1));
-      for (Value sum : total)
-        sums.push_back(arith::SubIOp::create(b, loc, sum, bias));
+      sums.append(total);
     }
     return joinParts(std::move(sums));
   }
@@ -157,16 +161,17 @@ private:
       Value even = arith::SubIOp::create(b, loc, words[i], shiftLeft(odd, eight));
       Value all = vector::InterleaveOp::create(b, loc, even, odd);
       for (int64_t piece = 0; piece < pieces; ++piece)
-        rows.push_back(arith::ExtUIOp::create(b, loc, getInts(kFloatLanes, 32), slice(all, piece * kFloatLanes, kFloatLanes)));
+        rows.push_back(arith::ExtSIOp::create(b, loc, getInts(kFloatLanes, 32), slice(all, piece * kFloatLanes, kFloatLanes)));
     }
     return rows;
   }
 
-  /// The two sums of each row of activations.
+  /// The two sums of each row of activations. They start at what makes up for the 128 that every entry is raised by: the same
+  /// for both, since 256 times that is a multiple of 2^16.
   SmallVector<Value> emitByteWords(const TableGroup &u, int64_t plane, int64_t part) {
     VectorType bytesType = getInts(unit.rows, 8), wordsType = getInts(unit.rows / 2, 16);
     Value eight = splat(wordsType, 8);
-    SmallVector<Value> words(2 * mTile, splat(wordsType, 0));
+    SmallVector<Value> words(2 * mTile, splat(wordsType, -128 * (tableGroup / 4)));
     bool isFirstReading = std::exchange(readsOnce, readsOnce && part == 0);
     auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &words) {
       for (int64_t step = 0; step < 2; ++step) {

@@ -142,11 +142,7 @@ private:
       for (Value step : ArrayRef(ofPlane).drop_front())
         total = add(total, step);
       Value half = arith::ShRSIOp::create(b, loc, total, splat(wordsType, 1));
-      Value middle = arith::SIToFPOp::create(b, loc, getFloats(), half), centred;
-      if (layout.hasZero())
-        centred = fma(scale, middle, loadParam(group, layout.getScalesPerGroup(), piece));
-      else
-        centred = mulF(scale, arith::SubFOp::create(b, loc, middle, splat(static_cast<float>(layout.getZeroPoint()))));
+      Value centred = emitCentred(group, piece, scale, arith::SIToFPOp::create(b, loc, getFloats(), half));
       Value row = index(piece * kFloatLanes), number = getPassGroup(group);
       storeVector(scale, params, {number, index(0), row});
       storeVector(centred, params, {number, index(1), row});

@@ -63,16 +63,17 @@ protected:
   /// `zc` from the sums of the group's scales.
   llvm::SmallVector<mlir::Value> emitCentred(int64_t group, llvm::ArrayRef<mlir::Value> scaleSum) {
     llvm::SmallVector<mlir::Value> centred;
-    double centre = getCentre(layout);
-    if (layout.hasZero()) {
-      llvm::SmallVector<mlir::Value> zeros = loadParams(group, layout.getScalesPerGroup());
-      for (auto [scale, zero] : llvm::zip_equal(scaleSum, zeros))
-        centred.push_back(fma(scale, splat(static_cast<float>(centre)), zero));
-    } else {
-      for (mlir::Value scale : scaleSum)
-        centred.push_back(mulF(scale, splat(static_cast<float>(centre - layout.getZeroPoint()))));
-    }
+    for (auto [piece, scale] : llvm::enumerate(scaleSum))
+      centred.push_back(emitCentred(group, piece, scale, splat(static_cast<float>(getCentre(layout)))));
     return centred;
+  }
+
+  /// `zc` of 16 rows, whose numbers are in units of `scale` and were taken less `middle`.
+  mlir::Value emitCentred(int64_t group, int64_t piece, mlir::Value scale, mlir::Value middle) {
+    if (layout.hasZero())
+      return fma(scale, middle, loadParam(group, layout.getScalesPerGroup(), piece));
+    mlir::Value zeroPoint = splat(static_cast<float>(layout.getZeroPoint()));
+    return mulF(scale, b.createOrFold<mlir::arith::SubFOp>(loc, middle, zeroPoint));
   }
 
   /// The number of row `piece` of 16 rows of weights in the row block.

@@ -89,16 +89,31 @@ func.func @no_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memre
 #layout = #hlq.layout<lane = byte, rows = 32, bits = 1, group_size = 32, params = symmetric, param_type = f16, zero_point = 1>
 #kernel = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 4>
 
-// Byte lanes: 16-bit sums of words and of their high bytes, less 128 for each of 8 look-ups.
+// Byte lanes: 16-bit sums of words and of their high bytes, less 128 for each of 8 look-ups from the start.
 // CHECK-LABEL: func.func @byte(
-// CHECK-DAG:     %[[BIAS:.*]] = arith.constant dense<1024> : vector<16xi32>
-// CHECK-COUNT-4: hlq.lookup %{{.*}} : vector<16xi8>, vector<32xi8>
+// CHECK-DAG:     %[[START:.*]] = arith.constant dense<-1024> : vector<16xi16>
+// CHECK-COUNT-2: arith.addi %{{.*}}, %[[START]]
+// CHECK-COUNT-2: hlq.lookup %{{.*}} : vector<16xi8>, vector<32xi8>
 // CHECK-NOT:     hlq.
 // CHECK:         vector.interleave %{{.*}} : vector<16xi16> -> vector<32xi16>
-// CHECK-COUNT-2: arith.subi %{{.*}}, %[[BIAS]]
+// CHECK-COUNT-2: arith.extsi %{{.*}} : vector<16xi16> to vector<16xi32>
 func.func @byte(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1x4x1xf32>, %w: memref<1x768xi8>, %y: memref<1x32xf32>) {
   hlq.lut_matmul ins(%t, %s, %u, %w : memref<1x8x1x64xi8>, memref<1x4x1xf32>, memref<1x4x1xf32>, memref<1x768xi8>)
     outs(%y : memref<1x32xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = byte, rows = 32, bits = 1, group_size = 32, params = symmetric, param_type = f16, zero_point = 1>
+#kernel = #hlq.kernel<isa = "avx2", algorithm = "lut", m_tile = 1, n_tile = 4>
+
+// Byte lanes take few rows at once: the first of two blocks asks for weights, too.
+// CHECK-LABEL: func.func @byte_prefetch(
+// CHECK:         memref.prefetch
+func.func @byte_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memref<2x4x1xf32>, %w: memref<1x768xi8>, %y: memref<2x32xf32>) {
+  hlq.lut_matmul ins(%t, %s, %u, %w : memref<2x8x1x64xi8>, memref<2x4x1xf32>, memref<2x4x1xf32>, memref<1x768xi8>)
+    outs(%y : memref<2x32xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64}
   return
 }
 
