@@ -20,6 +20,8 @@ using namespace elutq::lm;
 namespace {
 
 constexpr int64_t kLineBytes = 64;
+/// How far ahead of their use rows of values are asked for.
+constexpr int64_t kRowsAhead = 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
@@ -62,8 +64,9 @@ struct VectorEmitter : AttentionEmitter {
     // Where there are enough registers a tile is two vectors wide: fewer loads of queries and weights for a product.
     int64_t most = accumulators >= 16 ? accumulators / 2 : accumulators;
     tileRows = std::min(queryRows * group, most);
-    queries = emitScratch(op, {tileRows, headSize});
-    weights = emitScratch(op, {tileRows, part});
+    // Rows do not lie a power of two apart: loads of the same column of all of them would meet in a bank of the cache.
+    queries = emitScratch(op, {tileRows, headSize + kLanes});
+    weights = emitScratch(op, {tileRows, part + kLanes});
   }
 
   /// Vectors side by side in the tile of a product with `rows` rows, a divisor of `vectors`. Up to a whole row of values: what
@@ -75,14 +78,12 @@ struct VectorEmitter : AttentionEmitter {
     return width;
   }
 
-  /// Asks for the values of the part that starts at `slot` as fast as the keys are read, `offset` and `count` elements of them, so
-  /// that memory sends on while the scores keep the processor busy, and rows of values are there even if only a piece of each is
-  /// used at a time. Into the second-level cache, which holds a part; what lies beyond the cache is asked for in vain.
-  void prefetchValues(Value kvHead, Value slot, Value offset, int64_t count) {
+  /// Asks for the row of values in `slot`, into the second-level cache. A slot beyond the cache is asked for in vain.
+  void prefetchValues(Value kvHead, Value slot) {
     int64_t line = kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
-    for (int64_t i = 0; i < count; i += line)
-      memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, add(offset, index(i))}, /*isWrite=*/false,
-                                 /*localityHint=*/2, /*isDataCache=*/true);
+    for (int64_t d = 0; d < headSize; d += line)
+      memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, index(d)}, /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isDataCache=*/true);
   }
 
   /// Combines the lanes of `x` in a fixed tree.
@@ -149,9 +150,6 @@ struct VectorEmitter : AttentionEmitter {
   /// `weights[i, k] = score of row i and key k` for a range of keys that contains [lower, upper).
   void emitScores(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper) {
     int64_t rows = tile.rows.size(), width = tileVectors(rows, kKeyBlock / kLanes);
-    // One row alone leaves the processor to wait for memory anyway, and the cache must not be read once for each tile.
-    bool ahead = rows > 1 && rows == queryRows * group;
-    Value firstSlot = rem(partStart, index(capacity));
     loop(roundDown(lower, width * kLanes), upper, width * kLanes, [&](Value k) {
       Value slot = rem(add(partStart, k), index(capacity));
       Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
@@ -160,8 +158,6 @@ struct VectorEmitter : AttentionEmitter {
         SmallVector<Value> keys, next;
         for (int64_t j = 0; j < width; ++j)
           keys.push_back(load(vector, key, {kvHead, block, d, add(lane, index(j * kLanes))}));
-        if (ahead)
-          prefetchValues(kvHead, firstSlot, add(mul(k, index(headSize)), mul(d, index(width * kLanes))), width * kLanes);
         for (int64_t i = 0; i < rows; ++i) {
           Value element = broadcast(vector, memref::LoadOp::create(b, loc, queries, ValueRange{index(i), d}));
           for (int64_t j = 0; j < width; ++j)
@@ -178,10 +174,11 @@ struct VectorEmitter : AttentionEmitter {
     });
   }
 
-  /// Turns the scores of row `i` into exponentials, 0 outside `visible`, times the scales of the values. Gives the largest score
-  /// and the sum of the exponentials.
-  std::pair<Value, Value> emitExponentials(int64_t i, Visible visible, Value kvHead, Value partStart, Value lower,
-                                           Value upper) {
+  /// Turns the scores of `count` rows from row `first` on into exponentials, 0 outside what they see, times the scales of the values;
+  /// gives the largest scores and the sums of the exponentials to `sink`. Several rows at once share the masks and do not wait for each
+  /// other's sums.
+  void emitExponentials(const Tile &tile, int64_t first, int64_t count, Value kvHead, Value partStart, Value lower, Value upper,
+                        PartSink &sink) {
     auto integers = VectorType::get({kLanes}, b.getI32Type());
     SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, kLanes));
     Value lanes = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(integers, ArrayRef<int32_t>(numbers)));
@@ -189,26 +186,39 @@ struct VectorEmitter : AttentionEmitter {
       Value number = arith::IndexCastOp::create(b, loc, b.getI32Type(), bound);
       return arith::CmpIOp::create(b, loc, predicate, lanes, broadcast(integers, number));
     };
-    // Masked where it is read, twice: a store of some lanes, and a load behind it, would cost more.
+    // Masked where they are read, twice: a store of some lanes, and a load behind it, would cost more.
     auto scoresAt = [&](Value k) {
-      Value seen = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
-                                         compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
-      return select(seen, load(vector, weights, {index(i), k}), splat(vector, -kInfinity));
+      SmallVector<Value> scores, seen(tile.visible.size());
+      for (int64_t i = first; i < first + count; ++i) {
+        int64_t range = tile.rows[i].visible;
+        const Visible &visible = tile.visible[range];
+        if (!seen[range])
+          seen[range] = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
+                                              compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
+        scores.push_back(select(seen[range], load(vector, weights, {index(i), k}), splat(vector, -kInfinity)));
+      }
+      return scores;
     };
     Value start = roundDown(lower, kLanes);
-    Value maxima = fold(start, upper, kLanes, splat(vector, -kInfinity), [&](Value k, ValueRange state) {
-      return SmallVector<Value>{maxf(state[0], scoresAt(k))};
-    })[0];
-    Value max = maxf(reduce(maxima, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
-    Value sums = fold(start, upper, kLanes, splat(vector, 0.0f), [&](Value k, ValueRange state) {
-      Value powers = exp(subf(scoresAt(k), broadcast(vector, max)));
-      Value scaled = powers;
-      if (valueScales)
-        scaled = mulf(powers, load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}));
-      store(scaled, weights, {index(i), k});
-      return SmallVector<Value>{addf(state[0], powers)};
-    })[0];
-    return {max, reduce(sums, [&](Value x, Value y) { return addf(x, y); })};
+    SmallVector<Value> maxima(count, splat(vector, -kInfinity)), sums(count, splat(vector, 0.0f));
+    maxima = fold(start, upper, kLanes, maxima, [&](Value k, ValueRange state) {
+      return llvm::map_to_vector(llvm::zip_equal(state, scoresAt(k)),
+                                 [&](auto pair) { return maxf(std::get<0>(pair), std::get<1>(pair)); });
+    });
+    for (Value &max : maxima)
+      max = maxf(reduce(max, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
+    sums = fold(start, upper, kLanes, sums, [&](Value k, ValueRange state) {
+      SmallVector<Value> next;
+      Value scales = valueScales ? load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}) : Value();
+      for (auto [i, score] : llvm::enumerate(scoresAt(k))) {
+        Value powers = exp(subf(score, broadcast(vector, maxima[i])));
+        store(scales ? mulf(powers, scales) : powers, weights, {index(first + i), k});
+        next.push_back(addf(state[i], powers));
+      }
+      return next;
+    });
+    for (int64_t i = 0; i < count; ++i)
+      sink.takeStats(first + i, tile.rows[first + i], maxima[i], reduce(sums[i], [&](Value x, Value y) { return addf(x, y); }));
   }
 
   /// The weighted sums of the values of the keys in [lower, upper).
@@ -223,7 +233,7 @@ struct VectorEmitter : AttentionEmitter {
       allLower = minimum(maximum(tile.visible.back().lower, lower), upper);
       allUpper = maximum(minimum(tile.visible.front().upper, upper), allLower);
     }
-    loop(index(0), index(headSize), width * kLanes, [&](Value d) {
+    auto sumPiece = [&](Value d, bool ahead) {
       SmallVector<Value> sums(rows * width, splat(vector, 0.0f));
       auto addKeys = [&](Value from, Value to, bool guarded) {
         sums = fold(from, to, 1, sums, [&](Value k, ValueRange partial) {
@@ -234,6 +244,8 @@ struct VectorEmitter : AttentionEmitter {
           SmallVector<Value> values, next, seen;
           for (int64_t j = 0; j < width; ++j)
             values.push_back(load(vector, value, {kvHead, slot, add(d, index(j * kLanes))}));
+          if (ahead)
+            prefetchValues(kvHead, add(slot, index(kRowsAhead)));
           if (guarded)
             for (const Visible &visible : tile.visible)
               seen.push_back(arith::AndIOp::create(b, loc, less(k, visible.upper),
@@ -256,7 +268,14 @@ struct VectorEmitter : AttentionEmitter {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < width; ++j)
           sink.takeValues(i, tile.rows[i], add(d, index(j * kLanes)), sums[i * width + j]);
-    });
+    };
+    // Where several heads leave registers for a piece of a row only, what fetches memory ahead does not see whole rows: the first piece
+    // asks for them. Tiles that share a part with others find it in the cache.
+    bool pieces = width * kLanes < headSize && rows == queryRows * group;
+    if (pieces)
+      sumPiece(index(0), /*ahead=*/true);
+    loop(index(pieces ? width * kLanes : 0), index(headSize), width * kLanes,
+         [&](Value d) { sumPiece(d, /*ahead=*/false); });
   }
 
   /// Part `number` for `count` rows from row `first` on.
@@ -267,10 +286,9 @@ struct VectorEmitter : AttentionEmitter {
     when(less(lower, upper), [&] {
       emitQueries(tile);
       emitScores(tile, kvHead, partStart, lower, upper);
-      for (auto [i, row] : llvm::enumerate(tile.rows)) {
-        auto [max, sum] = emitExponentials(i, tile.visible[row.visible], kvHead, partStart, lower, upper);
-        sink.takeStats(i, row, max, sum);
-      }
+      int64_t together = std::max<int64_t>(accumulators / 4, 1);
+      for (int64_t i = 0; i < count; i += together)
+        emitExponentials(tile, i, std::min(together, count - i), kvHead, partStart, lower, upper, sink);
       emitValues(tile, kvHead, partStart, lower, upper, sink);
     });
   }
