@@ -421,8 +421,10 @@ struct LowerAttentionParts : OpRewritePattern<AttentionPartsOp> {
     Value first = firstPart, parts = emit.sub(endPart, firstPart);
     emit.loop(emit.index(emit.kvHeads), [&](Value kvHead) {
       emit.loop(emit.dim(op.getSums(), 1), [&](Value slot) {
-        emit.loop(emitReversedBits(emit, emit.add(op.getSlot(), slot), slots), parts, slots, [&](Value i) {
-          Value place = emit.div(i, emit.index(slots));
+        auto [runBegin, runEnd] = emitRun(emit, emit.add(op.getSlot(), slot), slots, parts);
+        Value begin = runBegin;
+        emit.loop(begin, runEnd, 1, [&](Value i) {
+          Value place = emit.sub(i, begin);
           emit.emitRows(kvHead, emit.add(first, i), [&](Value) {
             return std::make_unique<StoringSink>(emit, op.getSums(), op.getStats(), slot, place);
           });
