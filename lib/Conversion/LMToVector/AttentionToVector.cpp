@@ -20,8 +20,6 @@ using namespace elutq::lm;
 namespace {
 
 constexpr int64_t kLineBytes = 64;
-/// How far ahead of their use rows of values are asked for.
-constexpr int64_t kRowsAhead = 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
@@ -78,12 +76,23 @@ struct VectorEmitter : AttentionEmitter {
     return width;
   }
 
-  /// Asks for the row of values in `slot`, into the second-level cache. A slot beyond the cache is asked for in vain.
-  void prefetchValues(Value kvHead, Value slot) {
-    int64_t line = kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
-    for (int64_t d = 0; d < headSize; d += line)
-      memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, index(d)}, /*isWrite=*/false, /*localityHint=*/2,
-                                 /*isDataCache=*/true);
+  /// Whether memory is asked for what comes next: the scores ask for the values of their part, the weighted sums for the keys of the next
+  /// part, each as fast as it reads itself, so that memory sends all the time. One row alone leaves the processor to wait for memory
+  /// anyway, and the cache must not be read once for each tile.
+  bool asksAhead(const Tile &tile) const {
+    int64_t rows = tile.rows.size();
+    return rows > 1 && rows == queryRows * group;
+  }
+
+  /// Asks for `count` elements of keys or values from `place` on, into the second-level cache, which holds a part of both. What lies
+  /// beyond the cache is asked for in vain.
+  void prefetch(Value cache, SmallVector<Value> place, int64_t count) {
+    int64_t line = kLineBytes * 8 / cast<MemRefType>(cache.getType()).getElementTypeBitWidth();
+    Value start = place.back();
+    for (int64_t i = 0; i < count; i += line) {
+      place.back() = add(start, index(i));
+      memref::PrefetchOp::create(b, loc, cache, place, /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+    }
   }
 
   /// Combines the lanes of `x` in a fixed tree.
@@ -150,6 +159,8 @@ struct VectorEmitter : AttentionEmitter {
   /// `weights[i, k] = score of row i and key k` for a range of keys that contains [lower, upper).
   void emitScores(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper) {
     int64_t rows = tile.rows.size(), width = tileVectors(rows, kKeyBlock / kLanes);
+    bool ahead = asksAhead(tile);
+    Value firstSlot = rem(partStart, index(capacity));
     loop(roundDown(lower, width * kLanes), upper, width * kLanes, [&](Value k) {
       Value slot = rem(add(partStart, k), index(capacity));
       Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
@@ -158,6 +169,8 @@ struct VectorEmitter : AttentionEmitter {
         SmallVector<Value> keys, next;
         for (int64_t j = 0; j < width; ++j)
           keys.push_back(load(vector, key, {kvHead, block, d, add(lane, index(j * kLanes))}));
+        if (ahead)
+          prefetch(value, {kvHead, firstSlot, add(mul(k, index(headSize)), mul(d, index(width * kLanes)))}, width * kLanes);
         for (int64_t i = 0; i < rows; ++i) {
           Value element = broadcast(vector, memref::LoadOp::create(b, loc, queries, ValueRange{index(i), d}));
           for (int64_t j = 0; j < width; ++j)
@@ -221,8 +234,10 @@ struct VectorEmitter : AttentionEmitter {
       sink.takeStats(first + i, tile.rows[first + i], maxima[i], reduce(sums[i], [&](Value x, Value y) { return addf(x, y); }));
   }
 
-  /// The weighted sums of the values of the keys in [lower, upper).
-  void emitValues(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper, PartSink &sink) {
+  /// The weighted sums of the values of the keys in [lower, upper); the next part starts at `nextStart`.
+  void emitValues(const Tile &tile, Value kvHead, Value partStart, Value nextStart, Value lower, Value upper, PartSink &sink) {
+    bool ahead = asksAhead(tile);
+    Value nextBlock = div(rem(nextStart, index(capacity)), index(kKeyBlock));
     int64_t rows = tile.rows.size(), width = tileVectors(rows, headSize / kLanes);
     Value firstSlot = rem(add(partStart, lower), index(capacity));
     // Keys that some rows see and others do not. What a row does not see is not used: a slot that was never written may hold
@@ -233,7 +248,7 @@ struct VectorEmitter : AttentionEmitter {
       allLower = minimum(maximum(tile.visible.back().lower, lower), upper);
       allUpper = maximum(minimum(tile.visible.front().upper, upper), allLower);
     }
-    auto sumPiece = [&](Value d, bool ahead) {
+    loop(index(0), index(headSize), width * kLanes, [&](Value d) {
       SmallVector<Value> sums(rows * width, splat(vector, 0.0f));
       auto addKeys = [&](Value from, Value to, bool guarded) {
         sums = fold(from, to, 1, sums, [&](Value k, ValueRange partial) {
@@ -245,7 +260,7 @@ struct VectorEmitter : AttentionEmitter {
           for (int64_t j = 0; j < width; ++j)
             values.push_back(load(vector, value, {kvHead, slot, add(d, index(j * kLanes))}));
           if (ahead)
-            prefetchValues(kvHead, add(slot, index(kRowsAhead)));
+            prefetch(key, {kvHead, nextBlock, index(0), add(mul(d, index(part)), mul(k, index(width * kLanes)))}, width * kLanes);
           if (guarded)
             for (const Visible &visible : tile.visible)
               seen.push_back(arith::AndIOp::create(b, loc, less(k, visible.upper),
@@ -268,18 +283,11 @@ struct VectorEmitter : AttentionEmitter {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < width; ++j)
           sink.takeValues(i, tile.rows[i], add(d, index(j * kLanes)), sums[i * width + j]);
-    };
-    // Where several heads leave registers for a piece of a row only, what fetches memory ahead does not see whole rows: the first piece
-    // asks for them. Tiles that share a part with others find it in the cache.
-    bool pieces = width * kLanes < headSize && rows == queryRows * group;
-    if (pieces)
-      sumPiece(index(0), /*ahead=*/true);
-    loop(index(pieces ? width * kLanes : 0), index(headSize), width * kLanes,
-         [&](Value d) { sumPiece(d, /*ahead=*/false); });
+    });
   }
 
-  /// Part `number` for `count` rows from row `first` on.
-  void emitPart(Value kvHead, Value number, Value first, int64_t count, PartSink &sink) {
+  /// Part `number` for `count` rows from row `first` on; part `next` follows it.
+  void emitPart(Value kvHead, Value number, Value next, Value first, int64_t count, PartSink &sink) {
     Value partStart = mul(number, index(part));
     Tile tile = emitTile(kvHead, first, count, partStart);
     Value lower = maximum(tile.visible.front().lower, index(0)), upper = minimum(tile.visible.back().upper, index(part));
@@ -289,16 +297,17 @@ struct VectorEmitter : AttentionEmitter {
       int64_t together = std::max<int64_t>(accumulators / 4, 1);
       for (int64_t i = 0; i < count; i += together)
         emitExponentials(tile, i, std::min(together, count - i), kvHead, partStart, lower, upper, sink);
-      emitValues(tile, kvHead, partStart, lower, upper, sink);
+      emitValues(tile, kvHead, partStart, mul(next, index(part)), lower, upper, sink);
     });
   }
 
-  /// Part `number` for all rows of a KV head.
-  void emitRows(Value kvHead, Value number, llvm::function_ref<std::unique_ptr<PartSink>(Value first)> makeSink) {
+  /// Part `number` for all rows of a KV head; `end` is behind the last part. The last one asks for its own keys, which are there.
+  void emitRows(Value kvHead, Value number, Value end, llvm::function_ref<std::unique_ptr<PartSink>(Value first)> makeSink) {
     int64_t rows = queryRows * group, rest = rows % tileRows;
+    Value next = minimum(add(number, index(1)), sub(end, index(1)));
     auto emitTileAt = [&](Value first, int64_t count) {
       std::unique_ptr<PartSink> sink = makeSink(first);
-      emitPart(kvHead, number, first, count, *sink);
+      emitPart(kvHead, number, next, first, count, *sink);
     };
     loop(index(0), index(rows - rest), tileRows, [&](Value first) { emitTileAt(first, tileRows); });
     if (rest)
@@ -388,7 +397,7 @@ struct LowerAttention : OpRewritePattern<AttentionOp> {
         eachChunk(row, [&](ValueRange place) { emit.store(emit.splat(emit.vector, 0.0f), init, place); });
       });
       emit.loop(first, end, 1, [&](Value number) {
-        emit.emitRows(kvHead, number,
+        emit.emitRows(kvHead, number, end,
                       [&](Value row) { return std::make_unique<MergingSink>(emit, init, state, row); });
       });
       emit.loop(emit.index(rows), [&](Value row) {
@@ -422,10 +431,10 @@ struct LowerAttentionParts : OpRewritePattern<AttentionPartsOp> {
     emit.loop(emit.index(emit.kvHeads), [&](Value kvHead) {
       emit.loop(emit.dim(op.getSums(), 1), [&](Value slot) {
         auto [runBegin, runEnd] = emitRun(emit, emit.add(op.getSlot(), slot), slots, parts);
-        Value begin = runBegin;
+        Value begin = runBegin, behind = emit.add(first, runEnd);
         emit.loop(begin, runEnd, 1, [&](Value i) {
           Value place = emit.sub(i, begin);
-          emit.emitRows(kvHead, emit.add(first, i), [&](Value) {
+          emit.emitRows(kvHead, emit.add(first, i), behind, [&](Value) {
             return std::make_unique<StoringSink>(emit, op.getSums(), op.getStats(), slot, place);
           });
         });

@@ -185,8 +185,8 @@ struct LowerCacheAppend : OpRewritePattern<CacheAppendOp> {
     if (!isa<MemRefType>(op.getCache().getType()))
       return rewriter.notifyMatchFailure(op, "not bufferized");
     AppendEmitter emit(rewriter, op, vectors);
-    // A single row, as in decode, fills no vector.
-    bool squares = vectors && emit.keys() && emit.headSize % kLanes == 0 && cast<MemRefType>(emit.update.getType()).getDimSize(0) != 1;
+    int64_t rows = cast<MemRefType>(emit.update.getType()).getDimSize(0);
+    bool squares = vectors && emit.keys() && emit.headSize % kLanes == 0 && rows >= kLanes;
     Value inverses = squares && emit.scales ? emit.emitScratch(op, {kLanes}) : Value();
     emit.loop(emit.dim(emit.cache, 0), [&](Value head) {
       emit.head = head;
