@@ -108,12 +108,12 @@ struct AppendEmitter : Emitter {
   bool keys() const { return cast<MemRefType>(cache.getType()).getRank() == 4; }
   Value slotOf(Value m) { return rem(add(position, m), capacity); }
 
-  /// The reciprocal of the scale of row `m`, which is stored; null for caches without scales.
-  Value emitInverse(Value m) {
+  /// The reciprocal of the scale of row `m`, which is stored for its slot; null for caches without scales.
+  Value emitInverse(Value m, Value slot) {
     if (!scales)
       return Value();
     auto [scale, inverse] = emitRowScale(*this, vectors, update, m, head);
-    store(scale, scales, {head, slotOf(m)});
+    store(scale, scales, {head, slot});
     return inverse;
   }
 
@@ -131,7 +131,7 @@ struct AppendEmitter : Emitter {
 
   void emitValues(Value count) {
     loop(count, [&](Value m) {
-      Value slot = slotOf(m), inverse = emitInverse(m);
+      Value slot = slotOf(m), inverse = emitInverse(m, slot);
       auto copy = [&](Value d, Type chunk) { put(loadScaled(chunk, m, d, inverse), {head, slot, d}); };
       if (vectors)
         forEachChunk(headSize, b.getF32Type(), copy);
@@ -144,7 +144,7 @@ struct AppendEmitter : Emitter {
   void emitKeys(Value first, Value end) {
     loop(index(0), size, kLanes, [&](Value start) {
       loop(first, end, 1, [&](Value m) {
-        Value slot = slotOf(m), inverse = emitInverse(m);
+        Value slot = slotOf(m), inverse = emitInverse(m, slot);
         Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
         loop(start, minimum(add(start, index(kLanes)), size), 1, [&](Value d) {
           put(loadScaled(b.getF32Type(), m, d, inverse), {head, block, d, lane});
@@ -162,7 +162,7 @@ struct AppendEmitter : Emitter {
     emitKeys(index(0), whole);
     loop(whole, rest, kLanes, [&](Value first) {
       if (scales)
-        loop(lanes, [&](Value i) { store(emitInverse(add(first, i)), inverses, i); });
+        loop(lanes, [&](Value i) { store(emitInverse(add(first, i), slotOf(add(first, i))), inverses, i); });
       Value slot = slotOf(first), block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
       loop(index(0), size, kLanes, [&](Value d) {
         SmallVector<Value> rows;

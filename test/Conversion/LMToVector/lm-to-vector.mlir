@@ -79,7 +79,7 @@ func.func @append_keys(%u: memref<8x1x32xf32>, %p: index, %n: index, %c: memref<
 
 // Rows that fill vectors of the cache are transposed 16 by 16, in four rounds of 16 shuffles.
 // CHECK-LABEL: func.func @append_squares(
-// CHECK-COUNT-16: vector.load %arg0[{{.*}}], vector<16xf32>
+// CHECK-COUNT-16: vector.load %arg0[{{.*}}] : {{.*}}, vector<16xf32>
 // CHECK-NOT:     memref.store
 // CHECK-COUNT-64: vector.shuffle {{.*}} : vector<16xf32>, vector<16xf32>
 // CHECK-NOT:     memref.store
