@@ -162,7 +162,10 @@ struct AppendEmitter : Emitter {
     emitKeys(index(0), whole);
     loop(whole, rest, kLanes, [&](Value first) {
       if (scales)
-        loop(lanes, [&](Value i) { store(emitInverse(add(first, i), slotOf(add(first, i))), inverses, i); });
+        loop(lanes, [&](Value i) {
+          Value m = add(first, i), slot = slotOf(m);
+          store(emitInverse(m, slot), inverses, i);
+        });
       Value slot = slotOf(first), block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
       loop(index(0), size, kLanes, [&](Value d) {
         SmallVector<Value> rows;
