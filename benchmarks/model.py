@@ -1,6 +1,6 @@
 """Speed of whole models, beside the peers and the bandwidth of memory, in one run on this machine.
 
-    model.py --bin build/release/bin --work DIR [--shape gemma,llama-7b] [--gemma DIR --gguf FILE] [--tables 8,16] [--mcpu CPU]
+    model.py --bin build/release/bin --work DIR [--shape LIST] [--gemma DIR --gguf FILE] [--tables 8,16] [--mcpu CPU]
              [--peers llama.cpp,ort-genai --llama DIR --peers-python FILE] [--threads 2] [--rounds 2] [--keep] [--json FILE]
 
 Compiles the models of models.json into DIR, runs each with `--bench`, and the peers in turn, in rounds; of each the fastest round counts.
@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
 import pathlib
 import shutil
 import statistics
@@ -53,7 +54,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         random = self.facts.get("random")
-        self.config = llama_shape.SHAPES[random] if random else None
+        self.config = {**llama_shape.SHAPES[random], **self.facts.get("config", {})} if random else None
         checkpoint = llama_shape.RandomCheckpoint(self.config) if random else open_checkpoint(self.args.gguf)
         self.spec: DecoderSpec = checkpoint.spec()
 
@@ -63,8 +64,9 @@ class Shape:
             return pathlib.Path(self.args.gemma)
         folder = self.args.work / f"{self.name}-onnx"
         if not (folder / "model.onnx").exists():
-            self.require(15 << 30)
-            say(f"writing random weights to '{folder}', 13.5 GB")
+            size = 2 * sum(math.prod(shape) for shape in llama_shape.tensor_shapes(self.config).values())
+            self.require(size + (2 << 30))
+            say(f"writing random weights to '{folder}', {size / 1e9:.1f} GB")
         llama_shape.write_model(folder, self.config)
         return folder
 
@@ -82,8 +84,9 @@ class Shape:
             source = self.source()
             say(f"compiling {path.name}")
             group = self.facts["group"]
+            context = [f"--max-context={self.facts['max_context']}"] if "max_context" in self.facts else []
             run(compiler, source / "model.onnx", "-q", "-o", path, f"--quantize=hlq:bits={bits},group={group},embedding=4,head=4",
-                f"--tables={tables}", f"--mcpu={self.args.mcpu}")
+                f"--tables={tables}", f"--mcpu={self.args.mcpu}", *context)
         return path
 
     def cache_bytes(self, context: float) -> int:
@@ -167,7 +170,7 @@ def find_peers(shape: Shape) -> list[Llama | GenAI]:
     peers: list[Llama | GenAI] = []
     for name in shape.args.peers:
         if name == "llama.cpp":
-            peers += [Llama(shape, kind) for kind in shape.facts["llama.cpp"]]
+            peers += [Llama(shape, kind) for kind in shape.facts.get("llama.cpp", [])]
         elif "ort-genai" in shape.facts:
             peers.append(GenAI(shape))
     return peers

@@ -41,6 +41,18 @@ extern "C" void bench_set_threads(int threads) {
   currentPool = pool.get();
 }
 
+extern "C" void elutq_entry_step(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
+                                 uint8_t *cache, float *result);
+
+/// Seconds of one of `steps` steps at `position`, which follow each other.
+extern "C" double bench_step(const int64_t *tokens, int64_t count, int64_t position, uint8_t *arena, const uint8_t *weights,
+                             uint8_t *cache, float *result, int steps) {
+  auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < steps; ++i)
+    elutq_entry_step(tokens, count, position, arena, weights, cache, result);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
+}
+
 /// Seconds to read `bytes` bytes once with all threads.
 extern "C" double bench_read(uint8_t *data, int64_t bytes) {
   constexpr int64_t kPieces = 64;

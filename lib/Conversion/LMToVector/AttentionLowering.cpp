@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttentionLowering.h"
-#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace elutq::lm;
@@ -22,13 +21,10 @@ Merged elutq::lm::emitMerge(Emitter &emit, Value max, Value sum, Value partMax, 
 
 Value elutq::lm::emitLowestScore(Emitter &emit) { return emit.f32(std::numeric_limits<float>::lowest()); }
 
-Value elutq::lm::emitReversedBits(Emitter &emit, Value slot, int64_t slots) {
-  Value reversed = emit.index(0), two = emit.index(2);
-  for (unsigned bit = 0, bits = llvm::Log2_64(slots); bit < bits; ++bit) {
-    reversed = emit.add(emit.add(reversed, reversed), emit.rem(slot, two));
-    slot = emit.div(slot, two);
-  }
-  return reversed;
+std::pair<Value, Value> elutq::lm::emitRun(Emitter &emit, Value slot, int64_t slots, Value parts) {
+  auto begin = [&](Value number) { return emit.div(emit.mul(number, parts), emit.index(slots)); };
+  Value first = begin(slot);
+  return {first, begin(emit.add(slot, emit.index(1)))};
 }
 
 Value elutq::lm::emitLower(Emitter &emit, Value upper, int64_t window) {

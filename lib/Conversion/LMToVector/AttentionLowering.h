@@ -23,8 +23,8 @@ Merged emitMerge(Emitter &emit, mlir::Value max, mlir::Value sum, mlir::Value pa
 /// The largest score of no position at all.
 mlir::Value emitLowestScore(Emitter &emit);
 
-/// `slot` of a power of two of slots, its bits from the last to the first.
-mlir::Value emitReversedBits(Emitter &emit, mlir::Value slot, int64_t slots);
+/// The parts of slot number `slot` of `slots`: from the first of the pair to before the second, of `parts` that the row sees.
+std::pair<mlir::Value, mlir::Value> emitRun(Emitter &emit, mlir::Value slot, int64_t slots, mlir::Value parts);
 
 /// The first position that the row before position `upper` sees.
 mlir::Value emitLower(Emitter &emit, mlir::Value upper, int64_t window);

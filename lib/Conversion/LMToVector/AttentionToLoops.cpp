@@ -94,8 +94,10 @@ struct ScalarEmitter : AttentionEmitter {
     Value parts = sub(end, first), firstPart = first;
     loop(dim(sums, 0), [&](Value h) {
       loop(dim(sums, 1), [&](Value s) {
-        loop(emitReversedBits(*this, add(slot, s), slots), parts, slots, [&](Value i) {
-          Value place = div(i, index(slots));
+        auto [begin, end] = emitRun(*this, add(slot, s), slots, parts);
+        Value start = begin;
+        loop(start, end, 1, [&](Value i) {
+          Value place = sub(i, start);
           auto [max, sum] = emitPart(index(0), h, add(firstPart, i));
           store(max, stats, {h, s, place, index(0)});
           store(sum, stats, {h, s, place, index(1)});

@@ -62,8 +62,9 @@ struct VectorEmitter : AttentionEmitter {
     // Where there are enough registers a tile is two vectors wide: fewer loads of queries and weights for a product.
     int64_t most = accumulators >= 16 ? accumulators / 2 : accumulators;
     tileRows = std::min(queryRows * group, most);
-    queries = emitScratch(op, {tileRows, headSize});
-    weights = emitScratch(op, {tileRows, part});
+    // Rows do not lie a power of two apart: loads of the same column of all of them would meet in a bank of the cache.
+    queries = emitScratch(op, {tileRows, headSize + kLanes});
+    weights = emitScratch(op, {tileRows, part + kLanes});
   }
 
   /// Vectors side by side in the tile of a product with `rows` rows, a divisor of `vectors`. Up to a whole row of values: what
@@ -75,14 +76,23 @@ struct VectorEmitter : AttentionEmitter {
     return width;
   }
 
-  /// Asks for the values of the part that starts at `slot` as fast as the keys are read, `offset` and `count` elements of them, so
-  /// that memory sends on while the scores keep the processor busy, and rows of values are there even if only a piece of each is
-  /// used at a time. Into the second-level cache, which holds a part; what lies beyond the cache is asked for in vain.
-  void prefetchValues(Value kvHead, Value slot, Value offset, int64_t count) {
-    int64_t line = kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
-    for (int64_t i = 0; i < count; i += line)
-      memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, add(offset, index(i))}, /*isWrite=*/false,
-                                 /*localityHint=*/2, /*isDataCache=*/true);
+  /// Whether memory is asked for what comes next: the scores ask for the values of their part, the weighted sums for the keys of the next
+  /// part, each as fast as it reads itself, so that memory sends all the time. One row alone leaves the processor to wait for memory
+  /// anyway, and the cache must not be read once for each tile.
+  bool asksAhead(const Tile &tile) const {
+    int64_t rows = tile.rows.size();
+    return rows > 1 && rows == queryRows * group;
+  }
+
+  /// Asks for `count` elements of keys or values from `place` on, into the second-level cache, which holds a part of both. What lies
+  /// beyond the cache is asked for in vain.
+  void prefetch(Value cache, SmallVector<Value> place, int64_t count) {
+    int64_t line = kLineBytes * 8 / cast<MemRefType>(cache.getType()).getElementTypeBitWidth();
+    Value start = place.back();
+    for (int64_t i = 0; i < count; i += line) {
+      place.back() = add(start, index(i));
+      memref::PrefetchOp::create(b, loc, cache, place, /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+    }
   }
 
   /// Combines the lanes of `x` in a fixed tree.
@@ -149,8 +159,7 @@ struct VectorEmitter : AttentionEmitter {
   /// `weights[i, k] = score of row i and key k` for a range of keys that contains [lower, upper).
   void emitScores(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper) {
     int64_t rows = tile.rows.size(), width = tileVectors(rows, kKeyBlock / kLanes);
-    // One row alone leaves the processor to wait for memory anyway, and the cache must not be read once for each tile.
-    bool ahead = rows > 1 && rows == queryRows * group;
+    bool ahead = asksAhead(tile);
     Value firstSlot = rem(partStart, index(capacity));
     loop(roundDown(lower, width * kLanes), upper, width * kLanes, [&](Value k) {
       Value slot = rem(add(partStart, k), index(capacity));
@@ -161,7 +170,7 @@ struct VectorEmitter : AttentionEmitter {
         for (int64_t j = 0; j < width; ++j)
           keys.push_back(load(vector, key, {kvHead, block, d, add(lane, index(j * kLanes))}));
         if (ahead)
-          prefetchValues(kvHead, firstSlot, add(mul(k, index(headSize)), mul(d, index(width * kLanes))), width * kLanes);
+          prefetch(value, {kvHead, firstSlot, add(mul(k, index(headSize)), mul(d, index(width * kLanes)))}, width * kLanes);
         for (int64_t i = 0; i < rows; ++i) {
           Value element = broadcast(vector, memref::LoadOp::create(b, loc, queries, ValueRange{index(i), d}));
           for (int64_t j = 0; j < width; ++j)
@@ -178,10 +187,11 @@ struct VectorEmitter : AttentionEmitter {
     });
   }
 
-  /// Turns the scores of row `i` into exponentials, 0 outside `visible`, times the scales of the values. Gives the largest score
-  /// and the sum of the exponentials.
-  std::pair<Value, Value> emitExponentials(int64_t i, Visible visible, Value kvHead, Value partStart, Value lower,
-                                           Value upper) {
+  /// Turns the scores of `count` rows from row `first` on into exponentials, 0 outside what they see, times the scales of the values;
+  /// gives the largest scores and the sums of the exponentials to `sink`. Several rows at once share the masks and do not wait for each
+  /// other's sums.
+  void emitExponentials(const Tile &tile, int64_t first, int64_t count, Value kvHead, Value partStart, Value lower, Value upper,
+                        PartSink &sink) {
     auto integers = VectorType::get({kLanes}, b.getI32Type());
     SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, kLanes));
     Value lanes = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(integers, ArrayRef<int32_t>(numbers)));
@@ -189,30 +199,45 @@ struct VectorEmitter : AttentionEmitter {
       Value number = arith::IndexCastOp::create(b, loc, b.getI32Type(), bound);
       return arith::CmpIOp::create(b, loc, predicate, lanes, broadcast(integers, number));
     };
-    // Masked where it is read, twice: a store of some lanes, and a load behind it, would cost more.
+    // Masked where they are read, twice: a store of some lanes, and a load behind it, would cost more.
     auto scoresAt = [&](Value k) {
-      Value seen = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
-                                         compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
-      return select(seen, load(vector, weights, {index(i), k}), splat(vector, -kInfinity));
+      SmallVector<Value> scores, seen(tile.visible.size());
+      for (int64_t i = first; i < first + count; ++i) {
+        int64_t range = tile.rows[i].visible;
+        const Visible &visible = tile.visible[range];
+        if (!seen[range])
+          seen[range] = arith::AndIOp::create(b, loc, compare(arith::CmpIPredicate::sge, sub(visible.lower, k)),
+                                              compare(arith::CmpIPredicate::slt, sub(visible.upper, k)));
+        scores.push_back(select(seen[range], load(vector, weights, {index(i), k}), splat(vector, -kInfinity)));
+      }
+      return scores;
     };
     Value start = roundDown(lower, kLanes);
-    Value maxima = fold(start, upper, kLanes, splat(vector, -kInfinity), [&](Value k, ValueRange state) {
-      return SmallVector<Value>{maxf(state[0], scoresAt(k))};
-    })[0];
-    Value max = maxf(reduce(maxima, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
-    Value sums = fold(start, upper, kLanes, splat(vector, 0.0f), [&](Value k, ValueRange state) {
-      Value powers = exp(subf(scoresAt(k), broadcast(vector, max)));
-      Value scaled = powers;
-      if (valueScales)
-        scaled = mulf(powers, load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}));
-      store(scaled, weights, {index(i), k});
-      return SmallVector<Value>{addf(state[0], powers)};
-    })[0];
-    return {max, reduce(sums, [&](Value x, Value y) { return addf(x, y); })};
+    SmallVector<Value> maxima(count, splat(vector, -kInfinity)), sums(count, splat(vector, 0.0f));
+    maxima = fold(start, upper, kLanes, maxima, [&](Value k, ValueRange state) {
+      return llvm::map_to_vector(llvm::zip_equal(state, scoresAt(k)),
+                                 [&](auto pair) { return maxf(std::get<0>(pair), std::get<1>(pair)); });
+    });
+    for (Value &max : maxima)
+      max = maxf(reduce(max, [&](Value x, Value y) { return maxf(x, y); }), emitLowestScore(*this));
+    sums = fold(start, upper, kLanes, sums, [&](Value k, ValueRange state) {
+      SmallVector<Value> next;
+      Value scales = valueScales ? load(vector, valueScales, {kvHead, rem(add(partStart, k), index(capacity))}) : Value();
+      for (auto [i, score] : llvm::enumerate(scoresAt(k))) {
+        Value powers = exp(subf(score, broadcast(vector, maxima[i])));
+        store(scales ? mulf(powers, scales) : powers, weights, {index(first + i), k});
+        next.push_back(addf(state[i], powers));
+      }
+      return next;
+    });
+    for (int64_t i = 0; i < count; ++i)
+      sink.takeStats(first + i, tile.rows[first + i], maxima[i], reduce(sums[i], [&](Value x, Value y) { return addf(x, y); }));
   }
 
-  /// The weighted sums of the values of the keys in [lower, upper).
-  void emitValues(const Tile &tile, Value kvHead, Value partStart, Value lower, Value upper, PartSink &sink) {
+  /// The weighted sums of the values of the keys in [lower, upper); the next part starts at `nextStart`.
+  void emitValues(const Tile &tile, Value kvHead, Value partStart, Value nextStart, Value lower, Value upper, PartSink &sink) {
+    bool ahead = asksAhead(tile);
+    Value nextBlock = div(rem(nextStart, index(capacity)), index(kKeyBlock));
     int64_t rows = tile.rows.size(), width = tileVectors(rows, headSize / kLanes);
     Value firstSlot = rem(add(partStart, lower), index(capacity));
     // Keys that some rows see and others do not. What a row does not see is not used: a slot that was never written may hold
@@ -234,6 +259,8 @@ struct VectorEmitter : AttentionEmitter {
           SmallVector<Value> values, next, seen;
           for (int64_t j = 0; j < width; ++j)
             values.push_back(load(vector, value, {kvHead, slot, add(d, index(j * kLanes))}));
+          if (ahead)
+            prefetch(key, {kvHead, nextBlock, index(0), add(mul(d, index(part)), mul(k, index(width * kLanes)))}, width * kLanes);
           if (guarded)
             for (const Visible &visible : tile.visible)
               seen.push_back(arith::AndIOp::create(b, loc, less(k, visible.upper),
@@ -259,28 +286,28 @@ struct VectorEmitter : AttentionEmitter {
     });
   }
 
-  /// Part `number` for `count` rows from row `first` on.
-  void emitPart(Value kvHead, Value number, Value first, int64_t count, PartSink &sink) {
+  /// Part `number` for `count` rows from row `first` on; part `next` follows it.
+  void emitPart(Value kvHead, Value number, Value next, Value first, int64_t count, PartSink &sink) {
     Value partStart = mul(number, index(part));
     Tile tile = emitTile(kvHead, first, count, partStart);
     Value lower = maximum(tile.visible.front().lower, index(0)), upper = minimum(tile.visible.back().upper, index(part));
     when(less(lower, upper), [&] {
       emitQueries(tile);
       emitScores(tile, kvHead, partStart, lower, upper);
-      for (auto [i, row] : llvm::enumerate(tile.rows)) {
-        auto [max, sum] = emitExponentials(i, tile.visible[row.visible], kvHead, partStart, lower, upper);
-        sink.takeStats(i, row, max, sum);
-      }
-      emitValues(tile, kvHead, partStart, lower, upper, sink);
+      int64_t together = std::max<int64_t>(accumulators / 4, 1);
+      for (int64_t i = 0; i < count; i += together)
+        emitExponentials(tile, i, std::min(together, count - i), kvHead, partStart, lower, upper, sink);
+      emitValues(tile, kvHead, partStart, mul(next, index(part)), lower, upper, sink);
     });
   }
 
-  /// Part `number` for all rows of a KV head.
-  void emitRows(Value kvHead, Value number, llvm::function_ref<std::unique_ptr<PartSink>(Value first)> makeSink) {
+  /// Part `number` for all rows of a KV head; `end` is behind the last part. The last one asks for its own keys, which are there.
+  void emitRows(Value kvHead, Value number, Value end, llvm::function_ref<std::unique_ptr<PartSink>(Value first)> makeSink) {
     int64_t rows = queryRows * group, rest = rows % tileRows;
+    Value next = minimum(add(number, index(1)), sub(end, index(1)));
     auto emitTileAt = [&](Value first, int64_t count) {
       std::unique_ptr<PartSink> sink = makeSink(first);
-      emitPart(kvHead, number, first, count, *sink);
+      emitPart(kvHead, number, next, first, count, *sink);
     };
     loop(index(0), index(rows - rest), tileRows, [&](Value first) { emitTileAt(first, tileRows); });
     if (rest)
@@ -370,7 +397,7 @@ struct LowerAttention : OpRewritePattern<AttentionOp> {
         eachChunk(row, [&](ValueRange place) { emit.store(emit.splat(emit.vector, 0.0f), init, place); });
       });
       emit.loop(first, end, 1, [&](Value number) {
-        emit.emitRows(kvHead, number,
+        emit.emitRows(kvHead, number, end,
                       [&](Value row) { return std::make_unique<MergingSink>(emit, init, state, row); });
       });
       emit.loop(emit.index(rows), [&](Value row) {
@@ -403,9 +430,11 @@ struct LowerAttentionParts : OpRewritePattern<AttentionPartsOp> {
     Value first = firstPart, parts = emit.sub(endPart, firstPart);
     emit.loop(emit.index(emit.kvHeads), [&](Value kvHead) {
       emit.loop(emit.dim(op.getSums(), 1), [&](Value slot) {
-        emit.loop(emitReversedBits(emit, emit.add(op.getSlot(), slot), slots), parts, slots, [&](Value i) {
-          Value place = emit.div(i, emit.index(slots));
-          emit.emitRows(kvHead, emit.add(first, i), [&](Value) {
+        auto [runBegin, runEnd] = emitRun(emit, emit.add(op.getSlot(), slot), slots, parts);
+        Value begin = runBegin, behind = emit.add(first, runEnd);
+        emit.loop(begin, runEnd, 1, [&](Value i) {
+          Value place = emit.sub(i, begin);
+          emit.emitRows(kvHead, emit.add(first, i), behind, [&](Value) {
             return std::make_unique<StoringSink>(emit, op.getSums(), op.getStats(), slot, place);
           });
         });

@@ -60,56 +60,145 @@ std::pair<Value, Value> emitRowScale(Emitter &emit, bool vectors, Value update, 
   return {scale, emit.select(normal, emit.divf(emit.f32(1.0f), scale), emit.f32(0.0f))};
 }
 
-/// `round_half_even(value * factor)` as i8.
+/// `round_half_even(value * factor)`.
 Value emitRounded(Emitter &emit, Value value, Value factor) {
-  Type type = value.getType(), i8 = emit.b.getI8Type();
-  if (auto vector = dyn_cast<VectorType>(type))
-    i8 = vector.clone(i8);
-  Value rounded = math::RoundEvenOp::create(emit.b, emit.loc, emit.mulf(value, emit.broadcast(type, factor)));
-  return arith::FPToSIOp::create(emit.b, emit.loc, i8, rounded);
+  return math::RoundEvenOp::create(emit.b, emit.loc, emit.mulf(value, emit.broadcast(value.getType(), factor)));
 }
+
+/// Stores whole numbers as i8.
+void storeRounded(Emitter &emit, Value rounded, Value memref, ValueRange indices) {
+  Type i8 = emit.b.getI8Type();
+  if (auto vector = dyn_cast<VectorType>(rounded.getType()))
+    i8 = vector.clone(i8);
+  emit.store(arith::FPToSIOp::create(emit.b, emit.loc, i8, rounded), memref, indices);
+}
+
+/// The columns of a square of as many vectors as each has lanes, a power of two. Interleaving the two halves of the rows rotates the
+/// bits of an element's place, those of the row before those of the lane, by one.
+SmallVector<Value> transpose(Emitter &emit, SmallVector<Value> rows) {
+  int64_t size = rows.size();
+  SmallVector<int64_t> low, high;
+  for (int64_t lane = 0; lane < size / 2; ++lane) {
+    low.append({lane, lane + size});
+    high.append({lane + size / 2, lane + size / 2 + size});
+  }
+  for (int64_t turned = 1; turned < size; turned *= 2) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < size / 2; ++i)
+      for (ArrayRef<int64_t> half : {ArrayRef<int64_t>(low), ArrayRef<int64_t>(high)})
+        next.push_back(vector::ShuffleOp::create(emit.b, emit.loc, rows[i], rows[i + size / 2], half));
+    rows = std::move(next);
+  }
+  return rows;
+}
+
+/// Writes rows of keys or values of one head into a cache.
+struct AppendEmitter : Emitter {
+  Value cache, scales, update, position, head, capacity, size;
+  bool vectors;
+  int64_t headSize;
+
+  AppendEmitter(OpBuilder &builder, CacheAppendOp op, bool vectors)
+      : Emitter{builder, op.getLoc()}, cache(op.getCache()), scales(op.getScales()), update(op.getUpdate()),
+        position(op.getPosition()), vectors(vectors), headSize(cast<MemRefType>(update.getType()).getDimSize(2)) {
+    capacity = keys() ? mul(dim(cache, 1), index(kKeyBlock)) : dim(cache, 1);
+    size = index(headSize);
+  }
+
+  bool keys() const { return cast<MemRefType>(cache.getType()).getRank() == 4; }
+  Value slotOf(Value m) { return rem(add(position, m), capacity); }
+
+  /// The reciprocal of the scale of row `m`, which is stored for its slot; null for caches without scales.
+  Value emitInverse(Value m, Value slot) {
+    if (!scales)
+      return Value();
+    auto [scale, inverse] = emitRowScale(*this, vectors, update, m, head);
+    store(scale, scales, {head, slot});
+    return inverse;
+  }
+
+  Value loadScaled(Type type, Value m, Value d, Value inverse) {
+    Value value = load(type, update, {m, head, d});
+    return inverse ? emitRounded(*this, value, inverse) : value;
+  }
+
+  void put(Value value, ValueRange place) {
+    if (scales)
+      storeRounded(*this, value, cache, place);
+    else
+      store(value, cache, place);
+  }
+
+  void emitValues(Value count) {
+    loop(count, [&](Value m) {
+      Value slot = slotOf(m), inverse = emitInverse(m, slot);
+      auto copy = [&](Value d, Type chunk) { put(loadScaled(chunk, m, d, inverse), {head, slot, d}); };
+      if (vectors)
+        forEachChunk(headSize, b.getF32Type(), copy);
+      else
+        loop(size, [&](Value d) { copy(d, b.getF32Type()); });
+    });
+  }
+
+  /// One element after the other. They lie a line apart: 16 of them for all rows, whose lines stay in the cache, then the next 16.
+  void emitKeys(Value first, Value end) {
+    loop(index(0), size, kLanes, [&](Value start) {
+      loop(first, end, 1, [&](Value m) {
+        Value slot = slotOf(m), inverse = emitInverse(m, slot);
+        Value block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
+        loop(start, minimum(add(start, index(kLanes)), size), 1, [&](Value d) {
+          put(loadScaled(b.getF32Type(), m, d, inverse), {head, block, d, lane});
+        });
+      });
+    });
+  }
+
+  /// Rows that fill whole vectors of the cache are transposed 16 by 16; `inverses` is scratch for as many numbers.
+  void emitKeysByVectors(Value count, Value inverses) {
+    Value lanes = index(kLanes);
+    Value whole = minimum(rem(sub(lanes, rem(position, lanes)), lanes), count);
+    Value rest = add(whole, sub(sub(count, whole), rem(sub(count, whole), lanes)));
+    Type vector = VectorType::get({kLanes}, b.getF32Type());
+    emitKeys(index(0), whole);
+    loop(whole, rest, kLanes, [&](Value first) {
+      if (scales)
+        loop(lanes, [&](Value i) {
+          Value m = add(first, i), slot = slotOf(m);
+          store(emitInverse(m, slot), inverses, i);
+        });
+      Value slot = slotOf(first), block = div(slot, index(kKeyBlock)), lane = rem(slot, index(kKeyBlock));
+      loop(index(0), size, kLanes, [&](Value d) {
+        SmallVector<Value> rows;
+        for (int64_t i = 0; i < kLanes; ++i) {
+          Value inverse = scales ? load(b.getF32Type(), inverses, index(i)) : Value();
+          rows.push_back(loadScaled(vector, add(first, index(i)), d, inverse));
+        }
+        for (auto [i, column] : llvm::enumerate(transpose(*this, std::move(rows))))
+          put(column, {head, block, add(d, index(i)), lane});
+      });
+    });
+    emitKeys(rest, count);
+  }
+};
 
 struct LowerCacheAppend : OpRewritePattern<CacheAppendOp> {
   LowerCacheAppend(MLIRContext *context, bool vectors) : OpRewritePattern(context), vectors(vectors) {}
 
   LogicalResult matchAndRewrite(CacheAppendOp op, PatternRewriter &rewriter) const override {
-    auto type = dyn_cast<MemRefType>(op.getCache().getType());
-    if (!type)
+    if (!isa<MemRefType>(op.getCache().getType()))
       return rewriter.notifyMatchFailure(op, "not bufferized");
-    Emitter emit{rewriter, op.getLoc()};
-    Value cache = op.getCache(), scales = op.getScales(), update = op.getUpdate();
-    bool keys = type.getRank() == 4;
-    Value capacity = keys ? emit.mul(emit.dim(cache, 1), emit.index(kKeyBlock)) : emit.dim(cache, 1);
-    auto slotOf = [&](Value m) { return emit.rem(emit.add(op.getPosition(), m), capacity); };
-    auto convert = [&](Value m, Value h, Value d, Type chunk, Value inverse) {
-      Value value = emit.load(chunk, update, {m, h, d});
-      return inverse ? emitRounded(emit, value, inverse) : value;
-    };
-    emit.loop(emit.dim(cache, 0), [&](Value h) {
-      // The elements of a key lie a line apart: 16 of them for all rows, whose lines stay in the cache, then the next 16.
-      Value size = emit.dim(cache, 2), step = keys ? emit.index(kLanes) : size;
-      emit.loop(emit.index(0), size, keys ? kLanes : type.getDimSize(2), [&](Value first) {
-        emit.loop(op.getCount(), [&](Value m) {
-          Value slot = slotOf(m), inverse;
-          if (scales) {
-            auto [scale, reciprocal] = emitRowScale(emit, vectors, update, m, h);
-            emit.store(scale, scales, {h, slot});
-            inverse = reciprocal;
-          }
-          if (keys) {
-            Value block = emit.div(slot, emit.index(kKeyBlock)), lane = emit.rem(slot, emit.index(kKeyBlock));
-            emit.loop(first, emit.minimum(emit.add(first, step), size), 1, [&](Value d) {
-              emit.store(convert(m, h, d, rewriter.getF32Type(), inverse), cache, {h, block, d, lane});
-            });
-            return;
-          }
-          auto copy = [&](Value d, Type chunk) { emit.store(convert(m, h, d, chunk, inverse), cache, {h, slot, d}); };
-          if (vectors)
-            emit.forEachChunk(type.getDimSize(2), rewriter.getF32Type(), copy);
-          else
-            emit.loop(size, [&](Value d) { copy(d, rewriter.getF32Type()); });
-        });
-      });
+    AppendEmitter emit(rewriter, op, vectors);
+    int64_t rows = cast<MemRefType>(emit.update.getType()).getDimSize(0);
+    bool squares = vectors && emit.keys() && emit.headSize % kLanes == 0 && rows >= kLanes;
+    Value inverses = squares && emit.scales ? emit.emitScratch(op, {kLanes}) : Value();
+    emit.loop(emit.dim(emit.cache, 0), [&](Value head) {
+      emit.head = head;
+      if (squares)
+        emit.emitKeysByVectors(op.getCount(), inverses);
+      else if (emit.keys())
+        emit.emitKeys(emit.index(0), op.getCount());
+      else
+        emit.emitValues(op.getCount());
     });
     rewriter.eraseOp(op);
     return success();

@@ -36,16 +36,18 @@ struct LowerMergeParts : OpRewritePattern<MergePartsOp> {
     emit.loop(emit.dim(sums, 0), [&](Value h) {
       eachChunk([&](Value d, Type chunk) { emit.store(emit.splat(chunk, 0.0f), init, {zero, h, d}); });
       SmallVector<Value> state{emitLowestScore(emit), emit.f32(0.0f)};
-      state = emit.fold(zero, parts, 1, state, [&](Value i, ValueRange state) {
-        Value slot = emitReversedBits(emit, emit.rem(i, emit.index(slots)), slots), place = emit.div(i, emit.index(slots));
-        Merged merged = emitMerge(emit, state[0], state[1], emit.load(f32, stats, {h, slot, place, zero}),
-                                  emit.load(f32, stats, {h, slot, place, emit.index(1)}));
-        eachChunk([&](Value d, Type chunk) {
-          Value old = emit.mulf(emit.load(chunk, init, {zero, h, d}), emit.broadcast(chunk, merged.oldFactor));
-          Value sum = emit.load(chunk, sums, {h, slot, place, d});
-          emit.store(emit.fma(sum, emit.broadcast(chunk, merged.partFactor), old), init, {zero, h, d});
+      state = emit.fold(zero, emit.index(slots), 1, state, [&](Value slot, ValueRange before) {
+        auto [begin, end] = emitRun(emit, slot, slots, parts);
+        return emit.fold(zero, emit.sub(end, begin), 1, before, [&](Value place, ValueRange state) {
+          Merged merged = emitMerge(emit, state[0], state[1], emit.load(f32, stats, {h, slot, place, zero}),
+                                    emit.load(f32, stats, {h, slot, place, emit.index(1)}));
+          eachChunk([&](Value d, Type chunk) {
+            Value old = emit.mulf(emit.load(chunk, init, {zero, h, d}), emit.broadcast(chunk, merged.oldFactor));
+            Value sum = emit.load(chunk, sums, {h, slot, place, d});
+            emit.store(emit.fma(sum, emit.broadcast(chunk, merged.partFactor), old), init, {zero, h, d});
+          });
+          return SmallVector<Value>{merged.max, merged.sum};
         });
-        return SmallVector<Value>{merged.max, merged.sum};
       });
       Value inverse = emit.divf(emit.f32(1.0f), state[1]);
       eachChunk([&](Value d, Type chunk) {

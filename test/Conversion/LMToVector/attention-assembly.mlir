@@ -31,7 +31,7 @@ func.func @tile(%q: memref<4x4x64xf32>, %k: memref<1x4x64x64xf16>, %v: memref<1x
 }
 
 // A step with four heads to a KV head: the lines of the values come to the second-level cache while the scores are summed. The loop is
-// unrolled once for AVX-512: 256 bytes of keys, 256 of values.
+// unrolled once for AVX-512: 256 bytes of keys, 256 of values. Then those of the next part's keys, while the values are.
 // AVX512-LABEL: decode:
 // AVX512:       vcvtph2ps {{.*}}, %zmm
 // AVX512-COUNT-4: prefetcht1
@@ -39,6 +39,7 @@ func.func @tile(%q: memref<4x4x64xf32>, %k: memref<1x4x64x64xf16>, %v: memref<1x
 // AVX512-COUNT-32: vfmadd{{[0-9]+}}ps {{.*}}%zmm
 // AVX512-NOT:   {{Spill|Reload|vgather|prefetch}}
 // AVX512:       j{{[a-z]+}} .LBB
+// AVX512:       prefetcht1
 // AVX2-LABEL:   decode:
 // AVX2:         vcvtph2ps {{.*}}, %ymm
 // AVX2:         prefetcht1

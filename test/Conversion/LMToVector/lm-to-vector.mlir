@@ -16,14 +16,17 @@ func.func @attention(%q: memref<2x4x32xf32>, %k: memref<2x1x32x64xf16>, %v: memr
   return
 }
 
-// The parts of a slot are those that its number, its bits turned around, has modulo the slots. While two rows read the keys of a part,
-// its values are asked for: a loop over 64 keys of 32 elements asks for 32 times 64 elements.
+// The parts of a slot are neighbours. The scores of a part ask for its values: a loop over 64 keys of 32 elements asks for 32 times 64
+// elements; the weighted sums ask for the keys of the next part, if there is one.
 // CHECK-LABEL: func.func @parts(
-// CHECK:         scf.for %{{.+}} = %{{.+}} to %[[N:.+]] step %c4 {
+// CHECK:         %[[FROM:.+]] = arith.divui %{{.+}}, %c4
+// CHECK:         %[[TO:.+]] = arith.divui %{{.+}}, %c4
+// CHECK:         scf.for %[[I:.+]] = %[[FROM]] to %[[TO]] step %c1 {
 // CHECK:           %{{.+}}:8 = scf.for
 // CHECK-COUNT-2:     memref.prefetch %arg2[%{{.+}}, %{{.+}}, %{{.+}}], read, locality<2>, data
 // CHECK-NOT:         memref.prefetch
 // CHECK:         memref.store %{{.+}}, %arg6[%{{.+}}, %{{.+}}, %{{.+}}, %c0]
+// CHECK:             memref.prefetch %arg1[%{{.+}}, %{{.+}}, %c0, %{{.+}}], read, locality<2>, data
 func.func @parts(%q: memref<1x4x32xf32>, %k: memref<2x4x32x64xf16>, %v: memref<2x256x32xf16>, %p: index, %slot: index,
                  %s: memref<4x1x2x32xf32>, %t: memref<4x1x2x2xf32>) {
   lm.attention_parts ins(%q, %k, %v, %p, %slot : memref<1x4x32xf32>, memref<2x4x32x64xf16>, memref<2x256x32xf16>)
@@ -71,6 +74,19 @@ func.func @cache_append(%u: memref<8x1x32xf32>, %p: index, %n: index, %c: memref
 // CHECK:         memref.store %{{.+}}, %{{.+}}[%[[H]], %[[BLOCK]], %{{.+}}, %[[LANE]]] : memref<1x2x32x64xi8>
 func.func @append_keys(%u: memref<8x1x32xf32>, %p: index, %n: index, %c: memref<1x2x32x64xi8>, %s: memref<1x128xf32>) {
   lm.cache_append ins(%u, %p, %n : memref<8x1x32xf32>) outs(%c, %s : memref<1x2x32x64xi8>, memref<1x128xf32>)
+  return
+}
+
+// Rows that fill vectors of the cache are transposed 16 by 16, in four rounds of 16 shuffles.
+// CHECK-LABEL: func.func @append_squares(
+// CHECK-COUNT-16: vector.load %arg0[{{.*}}] : {{.*}}, vector<16xf32>
+// CHECK-NOT:     memref.store
+// CHECK-COUNT-64: vector.shuffle {{.*}} : vector<16xf32>, vector<16xf32>
+// CHECK-NOT:     memref.store
+// CHECK-COUNT-16: vector.store %{{.+}}, %arg3[{{.*}}] : memref<1x2x32x64xf16>, vector<16xf16>
+// CHECK:         memref.store
+func.func @append_squares(%u: memref<32x1x32xf32>, %p: index, %n: index, %c: memref<1x2x32x64xf16>) {
+  lm.cache_append ins(%u, %p, %n : memref<32x1x32xf32>) outs(%c : memref<1x2x32x64xf16>)
   return
 }
 

@@ -163,13 +163,14 @@ def LM_AttentionPartsOp : LM_DestinationOp<"attention_parts", [
   let summary = "The parts of the attention of one token, to be merged";
   let description = [{
     Computes what `lm.attention` with `M = 1` computes for each part of the positions, and leaves the merging to `lm.merge_parts`. With
-    `first` the first part that the row sees and `n` the number of parts, part `first + i` of `i < n` is computed in slot `reverse(i mod slots)`,
-    place `i / slots`; `reverse` turns the bits of a slot's number around, so that any run of slots has its share of the parts, however few
-    they are. What is not visible costs nothing and is not written.
+    `first` the first part that the row sees and `n` the number of parts, slot `s` computes the parts `first + i` for `begin(s) <= i < begin(s + 1)`,
+    neighbours, so that the cache is read from one end to the other; any run of slots has its share of the parts, however few they are. What is
+    not visible costs nothing and is not written.
 
     ```
-    sums[h, reverse(i mod slots), i / slots, :] = o
-    stats[h, reverse(i mod slots), i / slots, :] = (m, l)
+    begin(s) = floor(s * n / slots)
+    sums[h, s, i - begin(s), :] = o
+    stats[h, s, i - begin(s), :] = (m, l)
     ```
 
     | operand    | shape                         | type       |
