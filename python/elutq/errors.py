@@ -13,6 +13,14 @@ class CompileError(ElutqError):
     """elutq-compile cannot be found or failed."""
 
 
+class TextError(ElutqError):
+    """A text, its tokens or its tokenizer cannot be used."""
+
+
+class FeedError(ElutqError):
+    """An ONNX graph has an input that token ids cannot fill, or lacks an output."""
+
+
 class RuntimeFailure(ElutqError):
     """The runtime refused a call; `status` is its elutq_status."""
 
