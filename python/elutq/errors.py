@@ -27,3 +27,7 @@ class RuntimeFailure(ElutqError):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.status = status
+
+
+class SolverError(ElutqError):
+    """The solver's library cannot be found, or weights, Hessian or options are not what it takes."""
