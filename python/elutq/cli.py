@@ -1,4 +1,4 @@
-"""The command line: `elutq export | compile | run`."""
+"""The command line: `elutq export | quantize | compile | run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from . import __version__
-from .errors import ElutqError
+from .errors import ElutqError, QuantizeError
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -26,6 +26,37 @@ def _export(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(f"{Path(arguments.output) / 'model.onnx'}: {spec.num_layers} layers, hidden size {spec.hidden_size}, "
               f"vocabulary {spec.vocab_size}")
+    return 0
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .quantize import Options, open_calibration, quantize, estimate
+
+    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
+    calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    say(f"calibration: {calibration.count} samples of {calibration.name}")
+    if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
+        say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
+    settings = {"bits": arguments.bits, "group": arguments.group, "embedding": arguments.embedding, "head": arguments.head,
+                "exclude": arguments.exclude}
+    if arguments.dry_run:
+        print(estimate(arguments.model, Options(**settings), calibration))
+        return 0
+    if arguments.output is None:
+        raise QuantizeError("no output, name one with -o")
+    bar = tqdm(total=1.0, desc="quantize", bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+               disable=arguments.quiet or not sys.stderr.isatty())
+    with bar:
+        report = quantize(arguments.model, arguments.output, **settings, calibration=calibration, damping=arguments.damping,
+                          rounds=arguments.rounds, work=arguments.work, threads=arguments.threads,
+                          progress=lambda done, whole: bar.update(done / whole - bar.n))
+    if arguments.report:
+        text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
+        Path(arguments.report).write_text(text, encoding="utf-8")
+    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight")
     return 0
 
 
@@ -64,6 +95,39 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--max-layers", type=int, metavar="N", help="keep only the first N layers, for experiments")
     export.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     export.set_defaults(function=_export)
+
+    quantize = commands.add_parser(
+        "quantize", help="write an ONNX model with 1- to 4-bit weights, fitted to a calibration text",
+        description="Write an ONNX model whose linear layers have HLQ weights, fitted to the activations that a calibration text leads "
+                    "to. The result runs in ONNX Runtime and compiles with elutq compile. After an interruption, the same command goes "
+                    "on from where it was.")
+    quantize.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
+    quantize.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
+    quantize.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
+    quantize.add_argument("--group", type=int, default=128, metavar="N",
+                          help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128)")
+    quantize.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
+    quantize.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
+    quantize.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
+    quantize.add_argument("--calibration", metavar="SOURCE",
+                          help="a UTF-8 text; TOKENS.npy, ids [windows, tokens]; INPUTS.npz, an array for each input of the graph, for "
+                               "models that are no language models; or 'random', tokens drawn evenly. Default: a text that NumPy ships, "
+                               "poorer than one of the kind that the model is for")
+    quantize.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
+    quantize.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
+    quantize.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
+                          help="begin windows with what the tokenizer puts before a text (auto), with BOS, or with nothing")
+    quantize.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the model)")
+    quantize.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
+    quantize.add_argument("--damping", type=float, default=0.01, metavar="X",
+                          help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
+    quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    quantize.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
+    quantize.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
+    quantize.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
+    quantize.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    quantize.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    quantize.set_defaults(function=_quantize)
 
     compile_ = commands.add_parser("compile", help="compile an ONNX model (runs elutq-compile)",
                                    description="Compile an ONNX model. Options not listed here go to elutq-compile, whose "

@@ -21,6 +21,14 @@ class FeedError(ElutqError):
     """An ONNX graph has an input that token ids cannot fill, or lacks an output."""
 
 
+class ModelError(ElutqError):
+    """An ONNX model cannot be read, or is not what is expected."""
+
+
+class QuantizeError(ElutqError):
+    """A model cannot be quantized with what is given."""
+
+
 class RuntimeFailure(ElutqError):
     """The runtime refused a call; `status` is its elutq_status."""
 

@@ -1,0 +1,216 @@
+"""Calibrated quantization of an ONNX model, one group of linear layers after the other.
+
+Each group sees the activations that the groups before it, already quantized, lead to. In memory at a time are one group's weights, the
+second moments of its activations, and one window; the activations of all windows lie on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+from onnx import helper
+
+from .. import __version__
+from ..compiler import compile as run_compiler
+from ..errors import QuantizeError, SolverError
+from ..feeds import graph_inputs
+from ..hlq_onnx import HLQMatrix, HLQModel, PARTS
+from ..solver import Hessian, SolveOptions, solve
+from ..tensors import Tensors
+from .calibration import Calibration
+from .graph import Graph, Group
+from .workspace import Activations, Workspace
+
+BASE = "base.onnx"
+# What the solver does for a weight, in operations of a product: measured.
+_SOLVER_OPERATIONS = 50_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the result depends on, besides the model and the calibration."""
+
+    bits: int = 4
+    group_size: int = 128
+    embedding: int | None = None
+    head: int | None = None
+    exclude: str = ""
+    damping: float = 0.01
+    rounds: int = 3
+
+    def for_compiler(self) -> str:
+        """The value of elutq-compile's --quantize."""
+        text = f"hlq:bits={self.bits},group={self.group_size}"
+        text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
+        return text + (f",exclude={self.exclude}" if self.exclude else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a matrix. `loss` is `tr((W - Q) H (W - Q)^T)` with H the mean second moment of its activations, and
+    `relative_loss` that by `tr(W H W^T)`; both are missing where it was fitted by its values alone, for the `reason` given."""
+
+    name: str
+    n: int
+    k: int
+    bits: int
+    group_size: int
+    bytes: int
+    loss: float | None = None
+    relative_loss: float | None = None
+    seconds: float | None = None
+    reason: str = ""
+
+
+class Quantizer:
+    """One run: `solve` and then `write`. Whatever interrupts it, another one of the same arguments goes on from there."""
+
+    def __init__(self, model: str | os.PathLike[str], options: Options, calibration: Calibration, work: str | os.PathLike[str],
+                 threads: int = 0):
+        self.options, self.calibration, self.threads = options, calibration, threads
+        self.source = Tensors(model)
+        self.graph = Graph(self.source.model)
+        self.inputs = graph_inputs(self.graph.inputs.values())
+        self.workspace = Workspace(Path(work), self._identity())
+        base = self.workspace.folder / BASE
+        if not base.exists():
+            # Fits all matrices by their values alone, which gives the output its form.
+            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler())
+        self.base = HLQModel(base)
+        self.products = self.graph.products(self.base.slots)
+        self.groups, self.refused = self.graph.groups(self.products)
+        self.cuts = self.graph.cuts(self.groups)
+        # Matrices that are solved: the file that holds each, and its place in it.
+        self._solved: dict[str, tuple[str, int]] = {}
+
+    def _identity(self) -> dict[str, Any]:
+        folder, data = self.source.path.parent, {}
+        for name in sorted({entry.value for tensor in self.source.model.graph.initializer for entry in tensor.external_data
+                            if entry.key == "location"}):
+            status = (folder / name).stat()
+            data[name] = [status.st_size, status.st_mtime_ns]
+        return {"version": __version__, "model": hashlib.sha256(self.source.path.read_bytes()).hexdigest(), "data": data,
+                "options": asdict(self.options), "calibration": self.calibration.digest()}
+
+    def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
+        """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
+        rows: list[Row] = []
+        for index, (group, cut) in enumerate(zip(self.groups, self.cuts)):
+            name, here, before = f"group-{index}", f"activations-{index}", f"activations-{index - 1}"
+            result = self.workspace.load(name)
+            if result is None:
+                held = self.workspace.activations(here)
+                if held is None:
+                    self.workspace.save_activations(here, self._propagate(self.workspace.activations(before), cut),
+                                                    self.calibration.count)
+                    held = self.workspace.activations(here)
+                self.workspace.remove(before)
+                result = self._solve(group, held.arrays[group.activations])
+                self.workspace.save(name, result)
+            for position, matrix in enumerate(group.matrices):
+                self._solved[matrix.name] = (name, position)
+                rows.append(self._row(matrix.name, result, position))
+            advance(group)
+        return rows + [self._row(name) for name in sorted(self.refused)]
+
+    def operations(self, group: Group) -> float:
+        """Floating-point operations of a group, about: its products, the second moments of its activations, and the solver's."""
+        columns, rows = group.matrices[0].k, sum(matrix.n for matrix in group.matrices)
+        return 2.0 * self.calibration.tokens_per_pass * columns * (rows + columns) + _SOLVER_OPERATIONS * rows * columns
+
+    def write(self, output: str | os.PathLike[str]) -> None:
+        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
+        output = Path(output)
+        made = self.base.copy(self.workspace.folder / "output" / output.name)
+        for name in self._solved:
+            made.write(name, self._matrix(name))
+        made.save()
+        for file in sorted(made.path.parent.iterdir(), reverse=True):
+            shutil.move(file, output.parent / file.name)
+        self.workspace.close()
+
+    def _propagate(self, known: Activations | None, cut: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+        """The values of `cut`, window by window, from those of the cut before, with the weights of the moment."""
+        import onnxruntime
+
+        held = known.arrays if known else {}
+        wanted = [name for name in cut if name not in held]
+        types = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in held.items()}
+        model = self.graph.part(wanted, types, self.base.slots)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, self.threads
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        needed = {value.name for value in model.graph.input}
+        constants = {name: self._weights(name) for name in needed if name not in held and name not in self.graph.inputs}
+        for window in range(self.calibration.count):
+            before = known.window(window) if known else {}
+            feeds = {**self.calibration.feeds(self.inputs, window), **before, **constants}
+            found = dict(zip(wanted, session.run(wanted, {name: array for name, array in feeds.items() if name in needed})))
+            yield {name: found[name] if name in found else before[name] for name in cut}
+
+    def _weights(self, name: str) -> np.ndarray:
+        """A constant as the graph reads it: what its bits stand for, where it has them already."""
+        original = self.source.read(name)
+        if name in self._solved:
+            weights = self._matrix(name).dequantize()
+        elif name in self.refused:
+            weights = self.base.read(name).dequantize()
+        else:
+            return original
+        return np.ascontiguousarray(weights.T if self.products[name][0].is_transposed else weights, original.dtype)
+
+    def _matrix(self, name: str) -> HLQMatrix:
+        """A solved matrix."""
+        file, position = self._solved[name]
+        result = self.workspace.load(file)
+        slot = self.base.slots[name]
+        return HLQMatrix(*(result[f"{position}.{part}"] for part in PARTS), slot.k, slot.group_size)
+
+    def _solve(self, group: Group, activations: np.ndarray) -> dict[str, np.ndarray]:
+        """Parts and losses of the group's matrices, by their position in it."""
+        moments = self._moments(group, activations)
+        result: dict[str, np.ndarray] = {}
+        hessian = None
+        for position, matrix in enumerate(group.matrices):
+            slot, started = self.base.slots[matrix.name], time.monotonic()
+            weights = self.source.read(matrix.name)
+            weights = (weights.T if matrix.is_transposed else weights).astype(np.float32)
+            if hessian is None or hessian.group != slot.group_size:
+                hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
+            try:
+                solved = solve(weights, hessian, bits=slot.bits, group=slot.group_size,
+                               options=SolveOptions(rounds=self.options.rounds), threads=self.threads)
+            except SolverError as error:
+                raise QuantizeError(f"'{matrix.name}': {error}") from None
+            for part in PARTS:
+                result[f"{position}.{part}"] = getattr(solved, part)
+            whole = hessian.loss(weights, np.zeros_like(weights)).sum()
+            result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
+        return result
+
+    def _moments(self, group: Group, activations: np.ndarray) -> np.ndarray:
+        """The mean of x x^T over all activations, f64 [K, K]."""
+        columns = group.matrices[0].k
+        moments, count = np.zeros((columns, columns)), 0
+        for window in activations:
+            rows = window.reshape(-1, columns).astype(np.float32, copy=False)
+            moments += rows.T @ rows
+            count += len(rows)
+        if not np.isfinite(moments.trace()):
+            raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite")
+        return moments / count
+
+    def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
+        slot = self.base.slots[name]
+        row = Row(name, slot.n, slot.k, slot.bits, slot.group_size, self.base.read(name).num_bytes)
+        if result is None:
+            return replace(row, reason=self.refused[name])
+        loss, whole, seconds = (float(value) for value in result[f"{position}.measures"])
+        return replace(row, loss=loss, relative_loss=loss / whole if whole else 0.0, seconds=seconds)
