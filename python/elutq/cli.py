@@ -32,7 +32,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _quantize(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .quantize import Options, open_calibration, quantize, estimate
+    from .quantization import Options, estimate, open_calibration, quantize
 
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
     calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,

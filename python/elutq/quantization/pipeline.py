@@ -38,7 +38,7 @@ class Options:
     """What the result depends on, besides the model and the calibration."""
 
     bits: int = 4
-    group_size: int = 128
+    group: int = 128
     embedding: int | None = None
     head: int | None = None
     exclude: str = ""
@@ -47,7 +47,7 @@ class Options:
 
     def for_compiler(self) -> str:
         """The value of elutq-compile's --quantize."""
-        text = f"hlq:bits={self.bits},group={self.group_size}"
+        text = f"hlq:bits={self.bits},group={self.group}"
         text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
         return text + (f",exclude={self.exclude}" if self.exclude else "")
 
@@ -119,11 +119,6 @@ class Quantizer:
                 rows.append(self._row(matrix.name, result, position))
             advance(group)
         return rows + [self._row(name) for name in sorted(self.refused)]
-
-    def operations(self, group: Group) -> float:
-        """Floating-point operations of a group, about: its products, the second moments of its activations, and the solver's."""
-        columns, rows = group.matrices[0].k, sum(matrix.n for matrix in group.matrices)
-        return 2.0 * self.calibration.tokens_per_pass * columns * (rows + columns) + _SOLVER_OPERATIONS * rows * columns
 
     def write(self, output: str | os.PathLike[str]) -> None:
         """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
@@ -214,3 +209,9 @@ class Quantizer:
             return replace(row, reason=self.refused[name])
         loss, whole, seconds = (float(value) for value in result[f"{position}.measures"])
         return replace(row, loss=loss, relative_loss=loss / whole if whole else 0.0, seconds=seconds)
+
+
+def operations(group: Group, tokens: int) -> float:
+    """Floating-point operations of a group, about: its products, the second moments of its activations, and the solver's."""
+    columns, rows = group.matrices[0].k, sum(matrix.n for matrix in group.matrices)
+    return 2.0 * tokens * columns * (rows + columns) + _SOLVER_OPERATIONS * rows * columns

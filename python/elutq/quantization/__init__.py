@@ -17,13 +17,14 @@ from ..feeds import model_dimensions
 from ..tensors import Tensors
 from ..text import default_text, open_tokenizer, read_windows
 from .calibration import Calibration, random_tokens, read_arrays
+from .estimate import Estimate, estimate
 from .graph import Group
-from .pipeline import Options, Quantizer, Row
+from .pipeline import Options, Quantizer, Row, operations
 from .report import Report
 
 Progress = Callable[[float, float], None]
 
-__all__ = ["Calibration", "Options", "Quantizer", "Report", "Row", "open_calibration", "quantize"]
+__all__ = ["Calibration", "Estimate", "Options", "Quantizer", "Report", "Row", "estimate", "open_calibration", "quantize"]
 
 
 def open_calibration(model: str | os.PathLike[str], source: str | os.PathLike[str] | np.ndarray | None = None, *, windows: int = 64,
@@ -86,12 +87,13 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], *, b
     calibration = calibration or open_calibration(model)
     options = Options(bits, group, embedding, head, exclude, damping, rounds)
     quantizer = Quantizer(model, options, calibration, work or f"{os.fspath(output)}.work", threads)
-    whole = sum(map(quantizer.operations, quantizer.groups))
+    tokens = calibration.tokens_per_pass
+    whole = sum(operations(group, tokens) for group in quantizer.groups)
     done = 0.0
 
     def advance(found: Group) -> None:
         nonlocal done
-        done += quantizer.operations(found)
+        done += operations(found, tokens)
         progress(done, whole)
 
     rows = quantizer.solve(advance)
