@@ -66,9 +66,6 @@ class Hessian:
     Raises SolverError naming what is wrong with `h`.
     """
 
-    def __init__(self, h: np.ndarray, *, group: int = 128, damping: float = 0.01, order: str = "natural", threads: int = 0):
-        raise NotImplementedError
-
     columns: int
     group: int
     damping: float
@@ -76,12 +73,52 @@ class Hessian:
     dead_columns: int
     """Columns that no token of the calibration text excites."""
 
-    def loss(self, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def __init__(self, h: np.ndarray, *, group: int = 128, damping: float = 0.01, order: str = "natural", threads: int = 0):
+        self._handle: int | None = None
+        h = np.ascontiguousarray(h, np.float32)
+        if h.ndim not in (1, 2) or (h.ndim == 2 and h.shape[0] != h.shape[1]):
+            raise SolverError(f"expected a square Hessian or a vector of column weights, but got shape {list(h.shape)}")
+        options = _HessianOptions()
+        _library().elutqHessianOptionsInit(byref(options))
+        options.threads, options.order, options.isDiagonal = threads, _index(order, ORDERS, "order"), h.ndim == 1
+        options.groupSize, options.damping = group, damping
+        self._handle = _library().elutqHessianCreate(h.ctypes.data, h.shape[0], byref(options))
+        if not self._handle:
+            raise _last_error()
+        info = _HessianInfo()
+        _library().elutqHessianGetInfo(self._handle, byref(info))
+        self.columns, self.group, self.damping, self.dead_columns = h.shape[0], group, info.damping, info.deadColumns
+
+    def loss(self, weights: np.ndarray, values: np.ndarray, threads: int = 0) -> np.ndarray:
         """(w - v) H (w - v)^T of each row of [N, K] matrices, f64 [N]; H without damping."""
-        raise NotImplementedError
+        weights, values = (np.ascontiguousarray(x, np.float32) for x in (weights, values))
+        if weights.ndim != 2 or weights.shape != values.shape or weights.shape[1] != self.columns:
+            raise SolverError(f"expected two matrices of {self.columns} columns, but got shapes {list(weights.shape)} and "
+                              f"{list(values.shape)}")
+        loss = np.empty(len(weights))
+        _library().elutqHessianComputeLoss(self._open(), weights.ctypes.data, values.ctypes.data, len(weights),
+                                           loss.ctypes.data, threads)
+        return loss
 
     def close(self) -> None:
         """Frees the memory; the object cannot be used any more."""
+        if self._handle:
+            _library().elutqHessianDestroy(self._handle)
+            self._handle = None
+
+    def _open(self) -> int:
+        if not self._handle:
+            raise SolverError("the Hessian is closed")
+        return self._handle
+
+    def __enter__(self) -> Hessian:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 @dataclass
@@ -114,15 +151,17 @@ class Quantized:
 
     def plane_scales(self) -> np.ndarray:
         """f16 [rows, G, bits]: a scale for each plane, whatever the kind ([rows, G, 1] with 8 bits)."""
-        raise NotImplementedError
+        if self.bits == 8 or self.kind != "uniform":
+            return self.scales
+        return self.scales * np.exp2(np.arange(self.bits)).astype(np.float16)
 
     def codes(self) -> np.ndarray:
         """u8 [rows, columns]: bit j of a code is plane j."""
-        raise NotImplementedError
+        return _codes(self.planes, self.bits)[:, :self.columns]
 
     def dequantize(self) -> np.ndarray:
         """f32 [rows, columns]."""
-        raise NotImplementedError
+        return dequantize(self.planes, self.scales, self.zeros, bits=self.bits, columns=self.columns)
 
 
 def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, bits: int, group: int = 128,
@@ -135,9 +174,175 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     Hessian's. An array is made a Hessian with the defaults first. `progress(rows done, rows)` may raise, which stops the work.
     `threads` 0: one per core. Raises SolverError; a weight that is not finite is named by row and columns.
     """
-    raise NotImplementedError
+    weights = np.asarray(weights)
+    if weights.ndim != 2:
+        raise SolverError(f"expected a matrix of weights, but got shape {list(weights.shape)}")
+    type_ = _TYPES.get(weights.dtype.name)
+    if type_ is None:
+        raise SolverError(f"expected weights of type {', '.join(_TYPES)}, but got {weights.dtype}")
+    if isinstance(hessian, np.ndarray):
+        with Hessian(hessian, group=group, threads=threads) as made:
+            return solve(weights, made, bits=bits, group=group, kind=kind, options=options, threads=threads, progress=progress)
+
+    rows, columns = weights.shape
+    groups = -(-columns // group) if group > 0 else 0
+    chosen = _solve_options(bits, group, kind, options, threads)
+    raised: list[BaseException] = []
+
+    def report(user: object, done: int, total: int) -> int:
+        try:
+            progress(done, total)
+        except BaseException as error:  # Raised again by the caller's thread.
+            raised.append(error)
+        return not raised
+
+    if progress is not None:
+        chosen.progress = _PROGRESS(report)
+    sizes = [c_int64() for _ in range(3)]
+    _library().elutqSolveGetSizes(rows, columns, byref(chosen), *map(byref, sizes))
+    planes, scales, zeros = (np.zeros(max(size.value, 0), dtype)
+                             for size, dtype in zip(sizes, (np.uint8, np.float16, np.float16)))
+    loss = np.zeros(rows)
+    done = _SolveReport()
+    matrix = _Matrix(ctypes.sizeof(_Matrix), type_, weights.ctypes.data, rows, columns,
+                     *(stride // weights.itemsize for stride in weights.strides))
+    is_weighed = hessian is not None and bits != 8
+    if not _library().elutqSolve(byref(matrix), hessian._open() if is_weighed else None, byref(chosen), planes.ctypes.data,
+                                 scales.ctypes.data, zeros.ctypes.data, loss.ctypes.data if bits != 8 else None, byref(done)):
+        raise raised[0] if raised else _last_error()
+    result = Quantized(planes.reshape(1 if bits == 8 else bits, rows, -1), scales.reshape(rows, groups, -1),
+                       zeros.reshape(rows, groups), bits, group, "uniform" if bits == 8 else kind, columns, loss,
+                       done.squaredError, done.squaredNorm, done.clampedGroups, done.rounds, done.cpuSeconds)
+    if bits == 8:
+        values = result.dequantize()
+        result.loss = (hessian.loss(weights, values, threads) if hessian is not None else
+                       np.square(weights.astype(np.float64) - values).sum(1))
+    return result
 
 
-def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, columns: int) -> np.ndarray:
+def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, *, bits: int, columns: int) -> np.ndarray:
     """f32 [N, columns] from planes, scales and zeros as `Quantized` has them."""
-    raise NotImplementedError
+    groups = scales.shape[1]
+    codes = _codes(planes, bits)
+    group = codes.shape[1] // groups
+    values = np.repeat(zeros.astype(np.float32), group, axis=1)
+    if scales.shape[2] == 1:
+        values += np.repeat(scales[:, :, 0].astype(np.float32), group, axis=1) * codes
+    else:
+        for j in range(bits):
+            values += np.repeat(scales[:, :, j].astype(np.float32), group, axis=1) * (codes >> j & 1)
+    return values[:, :columns]
+
+
+def find_library() -> Path:
+    """The library named by ELUTQ_QUANTIZE_LIBRARY; else the one of a build tree, ELUTQ_BUILD_DIR or the source tree's build/release;
+    else the one beside the package."""
+    if named := os.environ.get("ELUTQ_QUANTIZE_LIBRARY"):
+        if not Path(named).is_file():
+            raise SolverError(f"ELUTQ_QUANTIZE_LIBRARY names '{named}', which is no file")
+        return Path(named)
+    package = Path(__file__).resolve().parent
+    candidates = [package / "lib" / LIBRARY, package.parents[1] / "build" / "release" / "lib" / LIBRARY]
+    if build := os.environ.get("ELUTQ_BUILD_DIR"):
+        candidates.insert(0, Path(build) / "lib" / LIBRARY)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise SolverError(f"{LIBRARY} is not to be found: build it (scripts/setup), or let ELUTQ_QUANTIZE_LIBRARY name it")
+
+
+_TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
+_PROGRESS = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64)
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = [("structSize", c_uint32), ("type", c_int32), ("data", c_void_p), ("rows", c_int64), ("columns", c_int64),
+                ("rowStride", c_int64), ("columnStride", c_int64)]
+
+
+class _HessianOptions(ctypes.Structure):
+    _fields_ = [("structSize", c_uint32), ("threads", c_uint32), ("order", c_int32), ("isDiagonal", c_int32),
+                ("groupSize", c_int64), ("damping", c_double)]
+
+
+class _HessianInfo(ctypes.Structure):
+    _fields_ = [("structSize", c_uint32), ("isDiagonal", c_int32), ("size", c_int64), ("groupSize", c_int64),
+                ("deadColumns", c_int64), ("damping", c_double)]
+
+    def __init__(self) -> None:
+        super().__init__(ctypes.sizeof(_HessianInfo))
+
+
+class _SolveOptions(ctypes.Structure):
+    _fields_ = [("structSize", c_uint32), ("threads", c_uint32), ("kind", c_int32), ("bits", c_int32), ("groupSize", c_int64),
+                ("fitIterations", c_int64), ("starts", c_int64), ("maxRounds", c_int64), ("isWeighted", c_int32),
+                ("hasFeedback", c_int32), ("hasFrozenCodes", c_int32), ("tolerance", c_double), ("progress", _PROGRESS),
+                ("user", c_void_p)]
+
+
+class _SolveReport(ctypes.Structure):
+    _fields_ = [("structSize", c_uint32), ("rounds", c_int64), ("clampedGroups", c_int64), ("loss", c_double),
+                ("squaredError", c_double), ("squaredNorm", c_double), ("cpuSeconds", c_double)]
+
+    def __init__(self) -> None:
+        super().__init__(ctypes.sizeof(_SolveReport))
+
+
+# Name: result, arguments.
+_FUNCTIONS = {
+    "elutqQuantizeGetVersion": (c_uint32, []),
+    "elutqQuantizeGetLastError": (c_char_p, []),
+    "elutqHessianOptionsInit": (None, [POINTER(_HessianOptions)]),
+    "elutqSolveOptionsInit": (None, [POINTER(_SolveOptions)]),
+    "elutqHessianCreate": (c_void_p, [c_void_p, c_int64, POINTER(_HessianOptions)]),
+    "elutqHessianDestroy": (None, [c_void_p]),
+    "elutqHessianGetInfo": (None, [c_void_p, POINTER(_HessianInfo)]),
+    "elutqHessianComputeLoss": (None, [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_uint32]),
+    "elutqSolveGetSizes": (None, [c_int64, c_int64, POINTER(_SolveOptions), *[POINTER(c_int64)] * 3]),
+    "elutqSolve": (c_int32, [POINTER(_Matrix), c_void_p, POINTER(_SolveOptions), *[c_void_p] * 4, POINTER(_SolveReport)]),
+}
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    path = find_library()
+    try:
+        library = ctypes.CDLL(str(path), mode=ctypes.RTLD_LOCAL)
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise SolverError(f"'{path}' cannot be used: {error}") from error
+    if (version := library.elutqQuantizeGetVersion()) != ABI_VERSION:
+        raise SolverError(f"'{path}' has version {version} of the C interface, expected {ABI_VERSION}")
+    return library
+
+
+def _last_error() -> SolverError:
+    return SolverError(_library().elutqQuantizeGetLastError().decode())
+
+
+def _index(name: str, names: tuple[str, ...], what: str) -> int:
+    if name not in names:
+        raise SolverError(f"expected the {what} to be one of {', '.join(names)}, but got '{name}'")
+    return names.index(name)
+
+
+def _solve_options(bits: int, group: int, kind: str, options: SolveOptions, threads: int) -> _SolveOptions:
+    chosen = _SolveOptions()
+    _library().elutqSolveOptionsInit(byref(chosen))
+    chosen.threads, chosen.kind, chosen.bits, chosen.groupSize = threads, _index(kind, KINDS, "kind"), bits, group
+    chosen.fitIterations, chosen.starts, chosen.maxRounds = options.fit_iterations, options.starts, options.rounds
+    chosen.isWeighted, chosen.hasFeedback = options.weighted, options.feedback
+    chosen.hasFrozenCodes, chosen.tolerance = options.frozen_codes, options.tolerance
+    return chosen
+
+
+def _codes(planes: np.ndarray, bits: int) -> np.ndarray:
+    """u8 [rows, padded columns]."""
+    if bits == 8:
+        return planes[0]
+    codes = np.zeros((planes.shape[1], planes.shape[2] * 8), np.uint8)
+    for j in range(bits):
+        codes |= np.unpackbits(planes[j], axis=1, bitorder="little") << j
+    return codes
