@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import ROOT
 from elutq.cli import main
-from elutq.errors import QuantizeError
+from elutq.errors import ElutqError, QuantizeError
 from elutq.export import export_model
 from elutq.feeds import graph_inputs, make_feeds
 from elutq.hlq_onnx import HLQModel
@@ -78,7 +78,8 @@ def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
 
 def test_losses_are_those_of_the_activations(decoder, tokens, tmp_path):
     # The first group's activations do not depend on other matrices than the table, which is 8 bits and nearly exact.
-    report = quantize(decoder, tmp_path / "q.onnx", bits=3, group=16, embedding=0, calibration=open_calibration(decoder, tokens))
+    report = quantize(decoder, tmp_path / "q.onnx", bits=3, group=16, embedding=0, head=0,
+                      calibration=open_calibration(decoder, tokens))
     model = onnx.load(decoder)
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     row = next(row for row in report.rows if row.name == "model.layers.0.self_attn.q_proj.weight")
@@ -187,7 +188,7 @@ def test_a_model_without_tokens(compiler, tmp_path):
     calibration = open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=20)
     assert calibration.count == 20
     # Samples of [1, 7, 40]: the model takes [rows, 40].
-    with pytest.raises(QuantizeError, match="'x' of rank 2"):
+    with pytest.raises(QuantizeError, match="the model cannot read '.*in.npz'"):
         quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", bits=2, group=16, calibration=calibration)
     with pytest.raises(QuantizeError, match="no array for the input 'x'"):
         quantize(tmp_path / "m.onnx", tmp_path / "w.onnx", bits=2, calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "wrong.npz"))
@@ -203,30 +204,39 @@ def test_a_model_without_tokens(compiler, tmp_path):
 
 
 @pytest.mark.parametrize("broken, message", [
-    ("weights", "'b': .*not finite"), ("activations", "the activations 'r' hold values that are not finite")])
+    ("weights", "'b': weights of row 3, .* not a finite number"), ("activations", "the activations 'r' hold values that are not finite")])
 def test_values_that_are_not_finite(broken, message, compiler, tmp_path):
     weights = encoder_weights()
-    weights["b" if broken == "weights" else "a"][3, 4] = np.nan if broken == "weights" else 3e38
+    weights["b" if broken == "weights" else "a"][3, 4] = np.nan if broken == "weights" else 1e14
     encoder(tmp_path / "m.onnx", weights)
-    x = np.random.default_rng(9).standard_normal((30, 40)).astype(np.float32) * (1 if broken == "weights" else 1e9)
-    with pytest.raises(QuantizeError, match=message):
+    x = np.random.default_rng(9).standard_normal((30, 40)).astype(np.float32) * (1 if broken == "weights" else 1e10)
+    with pytest.raises(ElutqError, match=message):
         quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", bits=2, calibration=Calibration("x", arrays={"x": x}))
     assert not (tmp_path / "q.onnx").exists()
 
 
-def test_bad_calibrations(decoder, tmp_path, capsys):
-    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--calibration"]
+BAD_ARRAYS = {"floats.npy": "expected integers", "large.npy": "vocabulary has 61 tokens", "no.npz": "cannot be read as NumPy arrays",
+              "uneven.npz": "arrays of one number of samples"}
+BAD_TEXTS = {"missing.txt": "No such file", "empty.txt": "is empty", "latin.txt": "is not UTF-8", "short.txt": "a window needs 40"}
+
+
+@pytest.mark.parametrize("name", [*BAD_ARRAYS, *BAD_TEXTS])
+def test_bad_calibrations(name, decoder, tmp_path, capsys):
+    from tokenizers import Tokenizer, models
+
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    (tmp_path / "short.txt").write_text("abc" * 13)
     np.save(tmp_path / "floats.npy", np.zeros((2, 8)))
     np.save(tmp_path / "large.npy", np.full((2, 8), 61))
     (tmp_path / "no.npz").write_bytes(b"no archive")
     np.savez(tmp_path / "uneven.npz", a=np.zeros((2, 3)), b=np.zeros((3, 3)))
-    (tmp_path / "tokenizer.json").write_text("{}")
-    for name, message in {"missing.txt": "No such file", "floats.npy": "integers", "large.npy": "vocabulary has 61 tokens",
-                          "no.npz": "cannot be read as NumPy arrays", "uneven.npz": "arrays of one number of samples"}.items():
-        assert message in fails(capsys, *command, tmp_path / name, "--tokenizer", tmp_path) or name == "missing.txt"
-    assert not (tmp_path / "q.onnx").exists()
+    Tokenizer(models.BPE(vocab={chr(i + 97): i for i in range(26)}, merges=[])).save(str(tmp_path / "tokenizer.json"))
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--window", "40", "--calibration", tmp_path / name]
+    if name in BAD_TEXTS:
+        command += ["--tokenizer", tmp_path]
+    assert {**BAD_ARRAYS, **BAD_TEXTS}[name] in fails(capsys, *command)
+    assert not (tmp_path / "q.onnx").exists() and not (tmp_path / "q.onnx.work").exists()
 
 
 def test_bad_models(decoder, tokens, tmp_path, capsys):

@@ -21,6 +21,7 @@ from .estimate import Estimate, estimate
 from .graph import Group
 from .pipeline import Options, Quantizer, Row, operations
 from .report import Report
+from .workspace import remove_if_nothing_is_finished
 
 Progress = Callable[[float, float], None]
 
@@ -85,17 +86,17 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], *, b
     the same call goes on from there. progress: called with operations done and operations in all.
     """
     calibration = calibration or open_calibration(model)
-    options = Options(bits, group, embedding, head, exclude, damping, rounds)
-    quantizer = Quantizer(model, options, calibration, work or f"{os.fspath(output)}.work", threads)
-    tokens = calibration.tokens_per_pass
-    whole = sum(operations(group, tokens) for group in quantizer.groups)
-    done = 0.0
+    options, tokens, done = Options(bits, group, embedding, head, exclude, damping, rounds), calibration.tokens_per_pass, 0.0
+    folder = Path(work or f"{os.fspath(output)}.work")
+    with remove_if_nothing_is_finished(folder):
+        quantizer = Quantizer(model, options, calibration, folder, threads)
+        whole = sum(operations(group, tokens) for group in quantizer.groups)
 
-    def advance(found: Group) -> None:
-        nonlocal done
-        done += operations(found, tokens)
-        progress(done, whole)
+        def advance(found: Group) -> None:
+            nonlocal done
+            done += operations(found, tokens)
+            progress(done, whole)
 
-    rows = quantizer.solve(advance)
-    quantizer.write(output)
+        rows = quantizer.solve(advance)
+        quantizer.write(output)
     return Report(os.fspath(model), os.fspath(output), options, calibration, rows)

@@ -43,7 +43,7 @@ class Options:
     head: int | None = None
     exclude: str = ""
     damping: float = 0.01
-    rounds: int = 3
+    rounds: int = 8
 
     def for_compiler(self) -> str:
         """The value of elutq-compile's --quantize."""
@@ -147,7 +147,10 @@ class Quantizer:
         for window in range(self.calibration.count):
             before = known.window(window) if known else {}
             feeds = {**self.calibration.feeds(self.inputs, window), **before, **constants}
-            found = dict(zip(wanted, session.run(wanted, {name: array for name, array in feeds.items() if name in needed})))
+            try:
+                found = dict(zip(wanted, session.run(wanted, {name: array for name, array in feeds.items() if name in needed})))
+            except Exception as error:  # ONNX Runtime's have no common class of their own.
+                raise QuantizeError(f"the model cannot read '{self.calibration.name}': {error}") from error
             yield {name: found[name] if name in found else before[name] for name in cut}
 
     def _weights(self, name: str) -> np.ndarray:
@@ -199,7 +202,7 @@ class Quantizer:
             moments += rows.T @ rows
             count += len(rows)
         if not np.isfinite(moments.trace()):
-            raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite")
+            raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite, or whose squares are not")
         return moments / count
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:

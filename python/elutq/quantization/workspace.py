@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
@@ -119,3 +120,15 @@ class Workspace:
     def close(self) -> None:
         """Removes the folder, once its work is in the output."""
         shutil.rmtree(self.folder)
+
+
+@contextmanager
+def remove_if_nothing_is_finished(folder: Path) -> Iterator[None]:
+    """After an error, leaves a folder of work only if there is something in it that another run goes on from."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except Exception:
+        if is_new and folder.exists() and not any(folder.glob("group-*.npz")):
+            shutil.rmtree(folder)
+        raise
