@@ -35,10 +35,17 @@ class Calibration:
         """What the inputs of a graph get for a window."""
         if self.tokens is not None:
             return make_feeds(inputs, self.tokens[window:window + 1], self.dimensions)
-        missing = [value.name for value in inputs if value.name not in self.arrays]
-        if missing:
-            raise QuantizeError(f"'{self.name}' has no array for the input '{missing[0]}'")
-        return {value.name: self.arrays[value.name][window:window + 1].astype(value.dtype, copy=False) for value in inputs}
+        return {value.name: self._array(value, window) for value in inputs}
+
+    def _array(self, value: GraphInput, window: int) -> np.ndarray:
+        if value.name not in self.arrays:
+            raise QuantizeError(f"'{self.name}' has no array for the input '{value.name}'")
+        array = self.arrays[value.name][window:window + 1]
+        if array.ndim != len(value.shape) or any(isinstance(size, int) and size > 0 and size != given
+                                                 for size, given in zip(value.shape, array.shape)):
+            raise QuantizeError(f"'{self.name}': a sample of '{value.name}' has the shape {list(array.shape)}, but the model takes "
+                                f"{list(value.shape)}")
+        return array.astype(value.dtype, copy=False)
 
     def digest(self) -> str:
         """A name for the contents."""

@@ -141,7 +141,7 @@ class Graph:
         nodes = [self.model.graph.node[index] for index in indices]
         reads = {name for index in indices for name in self.reads(index)} | set(values)
         inputs = [helper.make_tensor_value_info(name, element, None) for name, element in known.items() if name in reads]
-        inputs += [info for name, info in self.inputs.items() if name in reads]
+        inputs += [info for name, info in self.inputs.items() if name in reads and name not in known]
         initializers = []
         for name in sorted(reads & self.initializers.keys()):
             tensor = self.initializers[name]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import numpy as np
+import onnx
 from onnx import helper
 
 from .. import __version__
@@ -133,25 +134,28 @@ class Quantizer:
 
     def _propagate(self, known: Activations | None, cut: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
         """The values of `cut`, window by window, from those of the cut before, with the weights of the moment."""
-        import onnxruntime
-
         held = known.arrays if known else {}
-        wanted = [name for name in cut if name not in held]
+        wanted = [name for name in cut if name not in held and name not in self.graph.inputs]
         types = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in held.items()}
         model = self.graph.part(wanted, types, self.base.slots)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, self.threads
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = self._session(model) if wanted else None
         needed = {value.name for value in model.graph.input}
         constants = {name: self._weights(name) for name in needed if name not in held and name not in self.graph.inputs}
         for window in range(self.calibration.count):
-            before = known.window(window) if known else {}
-            feeds = {**self.calibration.feeds(self.inputs, window), **before, **constants}
+            given = {**self.calibration.feeds(self.inputs, window), **(known.window(window) if known else {})}
+            feeds = {name: array for name, array in {**given, **constants}.items() if name in needed}
             try:
-                found = dict(zip(wanted, session.run(wanted, {name: array for name, array in feeds.items() if name in needed})))
+                found = dict(zip(wanted, session.run(wanted, feeds))) if session else {}
             except Exception as error:  # ONNX Runtime's have no common class of their own.
                 raise QuantizeError(f"the model cannot read '{self.calibration.name}': {error}") from error
-            yield {name: found[name] if name in found else before[name] for name in cut}
+            yield {name: found[name] if name in found else given[name] for name in cut}
+
+    def _session(self, model: onnx.ModelProto) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, self.threads
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def _weights(self, name: str) -> np.ndarray:
         """A constant as the graph reads it: what its bits stand for, where it has them already."""
