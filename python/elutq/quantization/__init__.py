@@ -76,7 +76,7 @@ def _vocabulary(model: str | os.PathLike[str]) -> int:
 
 def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], *, bits: int = 4, group: int = 128,
              embedding: int | None = None, head: int | None = None, exclude: str = "", calibration: Calibration | None = None,
-             damping: float = 0.01, rounds: int = 8, work: str | os.PathLike[str] | None = None, threads: int = 0,
+             damping: float = 0.01, float_share: float = 0.0, rounds: int = 8, work: str | os.PathLike[str] | None = None, threads: int = 0,
              progress: Progress = lambda done, whole: None) -> Report:
     """Writes the model with its linear layers in HLQ form, fitted to the activations that `calibration` leads to.
 
@@ -86,7 +86,7 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], *, b
     the same call goes on from there. progress: called with operations done and operations in all.
     """
     calibration = calibration or open_calibration(model)
-    options, tokens, done = Options(bits, group, embedding, head, exclude, damping, rounds), calibration.tokens_per_pass, 0.0
+    options, tokens, done = Options(bits, group, embedding, head, exclude, damping, float_share, rounds), calibration.tokens_per_pass, 0.0
     folder = Path(work or f"{os.fspath(output)}.work")
     with remove_if_nothing_is_finished(folder):
         quantizer = Quantizer(model, options, calibration, folder, threads)

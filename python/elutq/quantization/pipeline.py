@@ -12,22 +12,20 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from .. import __version__
 from ..compiler import compile as run_compiler
 from ..errors import QuantizeError, SolverError
-from ..feeds import graph_inputs
 from ..hlq_onnx import HLQMatrix, HLQModel, PARTS
 from ..solver import Hessian, SolveOptions, solve
 from ..tensors import Tensors
 from .calibration import Calibration
 from .graph import Graph, Group
-from .workspace import Activations, Workspace
+from .streams import GraphPasses, Stream
+from .workspace import Workspace
 
 BASE = "base.onnx"
 # What the solver does for a weight, in operations of a product: measured.
@@ -44,6 +42,7 @@ class Options:
     head: int | None = None
     exclude: str = ""
     damping: float = 0.01
+    float_share: float = 0.0
     rounds: int = 8
 
     def for_compiler(self) -> str:
@@ -78,7 +77,6 @@ class Quantizer:
         self.options, self.calibration, self.threads = options, calibration, threads
         self.source = Tensors(model)
         self.graph = Graph(self.source.model)
-        self.inputs = graph_inputs(self.graph.inputs.values())
         self.workspace = Workspace(Path(work), self._identity())
         base = self.workspace.folder / BASE
         if not base.exists():
@@ -90,6 +88,10 @@ class Quantizer:
         self.cuts = self.graph.cuts(self.groups)
         # Matrices that are solved: the file that holds each, and its place in it.
         self._solved: dict[str, tuple[str, int]] = {}
+        model = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
+        self.streams = [Stream(model, self.workspace, "quantized", self._weights)]
+        if options.float_share:
+            self.streams.append(Stream(model, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
         folder, data = self.source.path.parent, {}
@@ -104,16 +106,10 @@ class Quantizer:
         """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
         rows: list[Row] = []
         for index, (group, cut) in enumerate(zip(self.groups, self.cuts)):
-            name, here, before = f"group-{index}", f"activations-{index}", f"activations-{index - 1}"
+            name = f"group-{index}"
             result = self.workspace.load(name)
             if result is None:
-                held = self.workspace.activations(here)
-                if held is None:
-                    self.workspace.save_activations(here, self._propagate(self.workspace.activations(before), cut),
-                                                    self.calibration.count)
-                    held = self.workspace.activations(here)
-                self.workspace.remove(before)
-                result = self._solve(group, held.arrays[group.activations])
+                result = self._solve(group, *(stream.at(index, cut).arrays[group.activations] for stream in self.streams))
                 self.workspace.save(name, result)
             for position, matrix in enumerate(group.matrices):
                 self._solved[matrix.name] = (name, position)
@@ -131,31 +127,6 @@ class Quantizer:
         for file in sorted(made.path.parent.iterdir(), reverse=True):
             shutil.move(file, output.parent / file.name)
         self.workspace.close()
-
-    def _propagate(self, known: Activations | None, cut: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
-        """The values of `cut`, window by window, from those of the cut before, with the weights of the moment."""
-        held = known.arrays if known else {}
-        wanted = [name for name in cut if name not in held and name not in self.graph.inputs]
-        types = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in held.items()}
-        model = self.graph.part(wanted, types, self.base.slots)
-        session = self._session(model) if wanted else None
-        needed = {value.name for value in model.graph.input}
-        constants = {name: self._weights(name) for name in needed if name not in held and name not in self.graph.inputs}
-        for window in range(self.calibration.count):
-            given = {**self.calibration.feeds(self.inputs, window), **(known.window(window) if known else {})}
-            feeds = {name: array for name, array in {**given, **constants}.items() if name in needed}
-            try:
-                found = dict(zip(wanted, session.run(wanted, feeds))) if session else {}
-            except Exception as error:  # ONNX Runtime's have no common class of their own.
-                raise QuantizeError(f"the model cannot read '{self.calibration.name}': {error}") from error
-            yield {name: found[name] if name in found else given[name] for name in cut}
-
-    def _session(self, model: onnx.ModelProto) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, self.threads
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def _weights(self, name: str) -> np.ndarray:
         """A constant as the graph reads it: what its bits stand for, where it has them already."""
@@ -175,19 +146,20 @@ class Quantizer:
         slot = self.base.slots[name]
         return HLQMatrix(*(result[f"{position}.{part}"] for part in PARTS), slot.k, slot.group_size)
 
-    def _solve(self, group: Group, activations: np.ndarray) -> dict[str, np.ndarray]:
-        """Parts and losses of the group's matrices, by their position in it."""
-        moments = self._moments(group, activations)
+    def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
+        moments, cross = self._moments(group, activations, reference)
         result: dict[str, np.ndarray] = {}
         hessian = None
         for position, matrix in enumerate(group.matrices):
             slot, started = self.base.slots[matrix.name], time.monotonic()
             weights = self.source.read(matrix.name)
             weights = (weights.T if matrix.is_transposed else weights).astype(np.float32)
+            target = weights if cross is None else weights + self.options.float_share * self._correction(weights, moments, cross)
             if hessian is None or hessian.group != slot.group_size:
                 hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
             try:
-                solved = solve(weights, hessian, bits=slot.bits, group=slot.group_size,
+                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size,
                                options=SolveOptions(rounds=self.options.rounds), threads=self.threads)
             except SolverError as error:
                 raise QuantizeError(f"'{matrix.name}': {error}") from None
@@ -197,17 +169,26 @@ class Quantizer:
             result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
         return result
 
-    def _moments(self, group: Group, activations: np.ndarray) -> np.ndarray:
-        """The mean of x x^T over all activations, f64 [K, K]."""
+    def _correction(self, weights: np.ndarray, moments: np.ndarray, cross: np.ndarray) -> np.ndarray:
+        """What to add to `weights` so that quantized activations give what float ones gave: W C (H + d I)^-1 with C the mean of
+        (x_float - x) x^T."""
+        damped = moments + self.options.damping * moments.trace() / len(moments) * np.eye(len(moments))
+        return (weights @ np.linalg.solve(damped, cross.T).T).astype(np.float32)
+
+    def _moments(self, group: Group, activations: np.ndarray, reference: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The means of x x^T and, with a reference, of (reference - x) x^T over all activations, f64 [K, K]."""
         columns = group.matrices[0].k
         moments, count = np.zeros((columns, columns)), 0
-        for window in activations:
+        cross = None if reference is None else np.zeros((columns, columns))
+        for index, window in enumerate(activations):
             rows = window.reshape(-1, columns).astype(np.float32, copy=False)
             moments += rows.T @ rows
             count += len(rows)
+            if cross is not None:
+                cross += (reference[index].reshape(-1, columns) - rows).T @ rows
         if not np.isfinite(moments.trace()):
             raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite, or whose squares are not")
-        return moments / count
+        return moments / count, None if cross is None else cross / count
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
         slot = self.base.slots[name]
