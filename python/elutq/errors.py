@@ -21,6 +21,10 @@ class FeedError(ElutqError):
     """An ONNX graph has an input that token ids cannot fill, or lacks an output."""
 
 
+class EvaluationError(ElutqError):
+    """A model's predictions cannot be measured."""
+
+
 class RuntimeFailure(ElutqError):
     """The runtime refused a call; `status` is its elutq_status."""
 
