@@ -29,6 +29,10 @@ class QuantizeError(ElutqError):
     """A model cannot be quantized with what is given."""
 
 
+class EvaluationError(ElutqError):
+    """A model's predictions cannot be measured."""
+
+
 class RuntimeFailure(ElutqError):
     """The runtime refused a call; `status` is its elutq_status."""
 
