@@ -41,19 +41,18 @@ def _quantize(arguments: argparse.Namespace) -> int:
     say(f"calibration: {calibration.count} samples of {calibration.name}")
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
-    settings = {"bits": arguments.bits, "group": arguments.group, "embedding": arguments.embedding, "head": arguments.head,
-                "exclude": arguments.exclude}
+    options = Options(**{name: getattr(arguments, name) for name in (
+        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
     if arguments.dry_run:
-        print(estimate(arguments.model, Options(**settings), calibration))
+        print(estimate(arguments.model, options, calibration))
         return 0
     if arguments.output is None:
         raise QuantizeError("no output, name one with -o")
     bar = tqdm(total=1.0, desc="quantize", bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
                disable=arguments.quiet or not sys.stderr.isatty())
     with bar:
-        report = quantize(arguments.model, arguments.output, **settings, calibration=calibration, damping=arguments.damping,
-                          rounds=arguments.rounds, work=arguments.work, threads=arguments.threads,
-                          progress=lambda done, whole: bar.update(done / whole - bar.n))
+        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
+                          threads=arguments.threads, progress=lambda done, whole: bar.update(done / whole - bar.n))
     if arguments.report:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
         Path(arguments.report).write_text(text, encoding="utf-8")
@@ -137,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
     quantize.add_argument("--damping", type=float, default=0.01, metavar="X",
                           help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
+    quantize.add_argument("--correction", type=float, default=0.5, metavar="X",
+                          help="share of the difference between the float and the quantized model's activations that the weights of "
+                               "each layer make good (default 0.5); 0 takes half the time")
+    quantize.add_argument("--method", choices=("hlq", "uniform", "published", "gptq"), default="hlq",
+                          help="hlq (default), or one to compare with: uniform (one scale per group), published (arXiv 2510.19482), gptq")
     quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
     quantize.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
     quantize.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")

@@ -63,7 +63,7 @@ def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
     from elutq.compiler import compile as run_compiler
 
     run_compiler(decoder, data_free, emit="hlq-onnx", quantize="hlq:bits=2,group=16,embedding=8")
-    report = quantize(decoder, calibrated, bits=2, group=16, embedding=8, calibration=open_calibration(decoder, tokens))
+    report = quantize(decoder, calibrated, Options(bits=2, group=16, embedding=8), calibration=open_calibration(decoder, tokens))
     onnx.checker.check_model(str(calibrated))
     assert not (tmp_path / "calibrated.onnx.work").exists()
     # Other tokens than those of the calibration.
@@ -78,7 +78,7 @@ def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
 
 def test_losses_are_those_of_the_activations(decoder, tokens, tmp_path):
     # The first group's activations do not depend on other matrices than the table, which is 8 bits and nearly exact.
-    report = quantize(decoder, tmp_path / "q.onnx", bits=3, group=16, embedding=0, head=0,
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=3, group=16, embedding=0, head=0),
                       calibration=open_calibration(decoder, tokens))
     model = onnx.load(decoder)
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -100,7 +100,7 @@ class Stop(Exception):
 
 def test_an_interrupted_run_goes_on(decoder, tokens, tmp_path):
     calibration, options = open_calibration(decoder, tokens), Options(bits=2, group=16)
-    quantize(decoder, tmp_path / "whole.onnx", bits=2, group=16, calibration=calibration)
+    quantize(decoder, tmp_path / "whole.onnx", Options(bits=2, group=16), calibration=calibration)
     seen = []
 
     def stop_after_three(group):
@@ -189,11 +189,11 @@ def test_a_model_without_tokens(compiler, tmp_path):
     assert calibration.count == 20
     # Samples of [1, 7, 40]: the model takes [rows, 40].
     with pytest.raises(QuantizeError, match=r"a sample of 'x' has the shape \[1, 7, 40\], but the model takes \['rows', 40\]"):
-        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", bits=2, group=16, calibration=calibration)
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2, group=16), calibration=calibration)
     with pytest.raises(QuantizeError, match="no array for the input 'x'"):
-        quantize(tmp_path / "m.onnx", tmp_path / "w.onnx", bits=2, calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "wrong.npz"))
+        quantize(tmp_path / "m.onnx", tmp_path / "w.onnx", Options(bits=2), calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "wrong.npz"))
     np.savez(tmp_path / "in.npz", x=(rng.standard_normal((350, 40)) @ mixing).astype(np.float32))
-    quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", bits=2, group=16, calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=350))
+    quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2, group=16), calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=350))
     from elutq.compiler import compile as run_compiler
 
     run_compiler(tmp_path / "m.onnx", tmp_path / "free.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16")
@@ -211,7 +211,7 @@ def test_values_that_are_not_finite(broken, message, compiler, tmp_path):
     encoder(tmp_path / "m.onnx", weights)
     x = np.random.default_rng(9).standard_normal((30, 40)).astype(np.float32) * (1 if broken == "weights" else 1e17)
     with pytest.raises(ElutqError, match=message):
-        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", bits=2, calibration=Calibration("x", arrays={"x": x}))
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2), calibration=Calibration("x", arrays={"x": x}))
     assert not (tmp_path / "q.onnx").exists()
 
 

@@ -74,19 +74,17 @@ def _vocabulary(model: str | os.PathLike[str]) -> int:
                         "INPUTS.npz")
 
 
-def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], *, bits: int = 4, group: int = 128,
-             embedding: int | None = None, head: int | None = None, exclude: str = "", calibration: Calibration | None = None,
-             damping: float = 0.01, float_share: float = 0.0, rounds: int = 8, work: str | os.PathLike[str] | None = None, threads: int = 0,
+def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], options: Options = Options(), *,
+             calibration: Calibration | None = None, work: str | os.PathLike[str] | None = None, threads: int = 0,
              progress: Progress = lambda done, whole: None) -> Report:
     """Writes the model with its linear layers in HLQ form, fitted to the activations that `calibration` leads to.
 
-    The result, `output` and `output`.data, runs in ONNX Runtime and compiles with elutq-compile. bits, group, embedding, head and
-    exclude are as of elutq-compile's --quantize; embedding tables, and a head that is tied to one, are fitted by their values alone.
-    calibration: default `open_calibration(model)`. work: a folder for unfinished work, removed at the end; after an interruption
-    the same call goes on from there. progress: called with operations done and operations in all.
+    The result, `output` and `output`.data, runs in ONNX Runtime and compiles with elutq-compile. Embedding tables, and a head that is
+    tied to one, are fitted by their values alone. calibration: default `open_calibration(model)`. work: a folder for unfinished work,
+    removed at the end; after an interruption the same call goes on from there. progress: called with operations done and in all.
     """
     calibration = calibration or open_calibration(model)
-    options, tokens, done = Options(bits, group, embedding, head, exclude, damping, float_share, rounds), calibration.tokens_per_pass, 0.0
+    tokens, done = calibration.tokens_per_pass, 0.0
     folder = Path(work or f"{os.fspath(output)}.work")
     with remove_if_nothing_is_finished(folder):
         quantizer = Quantizer(model, options, calibration, folder, threads)

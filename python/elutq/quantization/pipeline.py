@@ -27,6 +27,13 @@ from .graph import Graph, Group
 from .streams import GraphPasses, Stream
 from .workspace import Workspace
 
+# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
+METHODS = {
+    "hlq": ("hlq", SolveOptions(rounds=64)),
+    "uniform": ("uniform", SolveOptions(rounds=64)),
+    "published": ("hlq", SolveOptions(starts=1, weighted=False, frozen_codes=True, rounds=0)),
+    "gptq": ("uniform", SolveOptions(fit_iterations=0, rounds=0)),
+}
 BASE = "base.onnx"
 # What the solver does for a weight, in operations of a product: measured.
 _SOLVER_OPERATIONS = 50_000
@@ -34,16 +41,41 @@ _SOLVER_OPERATIONS = 50_000
 
 @dataclass(frozen=True)
 class Options:
-    """What the result depends on, besides the model and the calibration."""
+    """What the result depends on, besides the model and the calibration.
+
+    bits, group, embedding, head, exclude  as of elutq-compile's --quantize
+    method      "hlq", or one to compare with: "uniform" (one scale per group), "published", "gptq"
+    damping     added to the diagonal of the second moments, as a share of its mean
+    correction  the share of the difference between the float and the quantized model's activations that each group's weights make
+                good; 0 takes half the time
+    rounds      of refinement, at most
+    """
 
     bits: int = 4
     group: int = 128
     embedding: int | None = None
     head: int | None = None
     exclude: str = ""
+    method: str = "hlq"
     damping: float = 0.01
-    float_share: float = 0.0
+    correction: float = 0.5
     rounds: int = 8
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise QuantizeError(f"unknown method '{self.method}', expected {', '.join(METHODS)}")
+        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0)):
+            if not getattr(self, name) >= least:
+                raise QuantizeError(f"expected {name} to be at least {least}, but got {getattr(self, name)}")
+
+    @property
+    def kind(self) -> str:
+        return METHODS[self.method][0]
+
+    @property
+    def solver(self) -> SolveOptions:
+        options = METHODS[self.method][1]
+        return replace(options, rounds=min(options.rounds, self.rounds))
 
     def for_compiler(self) -> str:
         """The value of elutq-compile's --quantize."""
@@ -90,7 +122,7 @@ class Quantizer:
         self._solved: dict[str, tuple[str, int]] = {}
         model = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
         self.streams = [Stream(model, self.workspace, "quantized", self._weights)]
-        if options.float_share:
+        if options.correction:
             self.streams.append(Stream(model, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
@@ -155,16 +187,16 @@ class Quantizer:
             slot, started = self.base.slots[matrix.name], time.monotonic()
             weights = self.source.read(matrix.name)
             weights = (weights.T if matrix.is_transposed else weights).astype(np.float32)
-            target = weights if cross is None else weights + self.options.float_share * self._correction(weights, moments, cross)
+            target = weights if cross is None else weights + self.options.correction * self._correction(weights, moments, cross)
             if hessian is None or hessian.group != slot.group_size:
                 hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
             try:
-                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size,
-                               options=SolveOptions(rounds=self.options.rounds), threads=self.threads)
+                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size, kind=self.options.kind,
+                               options=self.options.solver, threads=self.threads)
             except SolverError as error:
                 raise QuantizeError(f"'{matrix.name}': {error}") from None
-            for part in PARTS:
-                result[f"{position}.{part}"] = getattr(solved, part)
+            parts = zip(PARTS, (solved.planes, solved.plane_scales(), solved.zeros))
+            result.update((f"{position}.{part}", array) for part, array in parts)
             whole = hessian.loss(weights, np.zeros_like(weights)).sum()
             result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
         return result
@@ -180,12 +212,14 @@ class Quantizer:
         columns = group.matrices[0].k
         moments, count = np.zeros((columns, columns)), 0
         cross = None if reference is None else np.zeros((columns, columns))
-        for index, window in enumerate(activations):
-            rows = window.reshape(-1, columns).astype(np.float32, copy=False)
-            moments += rows.T @ rows
-            count += len(rows)
-            if cross is not None:
-                cross += (reference[index].reshape(-1, columns) - rows).T @ rows
+        # What overflows is found at the end.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for index, window in enumerate(activations):
+                rows = window.reshape(-1, columns).astype(np.float32, copy=False)
+                moments += rows.T @ rows
+                count += len(rows)
+                if cross is not None:
+                    cross += (reference[index].reshape(-1, columns) - rows).T @ rows
         if not np.isfinite(moments.trace()):
             raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite, or whose squares are not")
         return moments / count, None if cross is None else cross / count
