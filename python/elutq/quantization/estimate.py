@@ -7,15 +7,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import TensorProto
 
 from ..errors import QuantizeError
 from ..tensors import Tensors
 from .calibration import Calibration
-from .graph import Graph, Group
+from .graph import FLOATS, Graph, Group
 from .pipeline import Options, operations
-
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Estimate:
 def estimate(model: str | os.PathLike[str], options: Options, calibration: Calibration) -> Estimate:
     """What `quantize` would do with a model, as far as that can be told from its graph."""
     graph = Graph(Tensors(model).model)
-    names = {tensor.name for tensor in graph.initializers.values() if len(tensor.dims) == 2 and tensor.data_type in _FLOATS}
+    names = {tensor.name for tensor in graph.initializers.values() if len(tensor.dims) == 2 and tensor.data_type in FLOATS}
     groups, _ = graph.groups(graph.products(names))
     if not groups:
         raise QuantizeError(f"'{os.fspath(model)}' has no linear layers to calibrate")

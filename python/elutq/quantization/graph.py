@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Container, Iterable, Iterator, Mapping, Sequence
 
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
+
+# Types of matrices that can be quantized.
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
 
 @dataclass(frozen=True)
 class Matrix:

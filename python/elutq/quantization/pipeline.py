@@ -24,6 +24,7 @@ from ..solver import Hessian, SolveOptions, solve
 from ..tensors import Tensors
 from .calibration import Calibration
 from .graph import Graph, Group
+from .moments import correction, read_rows, second_moments
 from .streams import GraphPasses, Stream
 from .workspace import Workspace
 
@@ -180,14 +181,14 @@ class Quantizer:
 
     def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
-        moments, cross = self._moments(group, activations, reference)
+        moments, cross = second_moments(group, activations, reference)
         result: dict[str, np.ndarray] = {}
         hessian = None
         for position, matrix in enumerate(group.matrices):
             slot, started = self.base.slots[matrix.name], time.monotonic()
-            weights = self.source.read(matrix.name)
-            weights = (weights.T if matrix.is_transposed else weights).astype(np.float32)
-            target = weights if cross is None else weights + self.options.correction * self._correction(weights, moments, cross)
+            weights = target = read_rows(self.source, matrix)
+            if cross is not None:
+                target = weights + self.options.correction * correction(weights, moments, cross, self.options.damping)
             if hessian is None or hessian.group != slot.group_size:
                 hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
             try:
@@ -200,29 +201,6 @@ class Quantizer:
             whole = hessian.loss(weights, np.zeros_like(weights)).sum()
             result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
         return result
-
-    def _correction(self, weights: np.ndarray, moments: np.ndarray, cross: np.ndarray) -> np.ndarray:
-        """What to add to `weights` so that quantized activations give what float ones gave: W C (H + d I)^-1 with C the mean of
-        (x_float - x) x^T."""
-        damped = moments + self.options.damping * moments.trace() / len(moments) * np.eye(len(moments))
-        return (weights @ np.linalg.solve(damped, cross.T).T).astype(np.float32)
-
-    def _moments(self, group: Group, activations: np.ndarray, reference: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """The means of x x^T and, with a reference, of (reference - x) x^T over all activations, f64 [K, K]."""
-        columns = group.matrices[0].k
-        moments, count = np.zeros((columns, columns)), 0
-        cross = None if reference is None else np.zeros((columns, columns))
-        # What overflows is found at the end.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for index, window in enumerate(activations):
-                rows = window.reshape(-1, columns).astype(np.float32, copy=False)
-                moments += rows.T @ rows
-                count += len(rows)
-                if cross is not None:
-                    cross += (reference[index].reshape(-1, columns) - rows).T @ rows
-        if not np.isfinite(moments.trace()):
-            raise QuantizeError(f"the activations '{group.activations}' hold values that are not finite, or whose squares are not")
-        return moments / count, None if cross is None else cross / count
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
         slot = self.base.slots[name]
