@@ -7,8 +7,10 @@ import json
 import signal
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from . import __version__
 from .errors import ElutqError, QuantizeError
@@ -33,7 +35,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _quantize(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .quantization import Options, estimate, open_calibration, quantize
+    from .quantization import Options, choose, estimate, open_calibration, quantize
 
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
     calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
@@ -48,11 +50,23 @@ def _quantize(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.output is None:
         raise QuantizeError("no output, name one with -o")
-    bar = tqdm(total=1.0, desc="quantize", bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
-               disable=arguments.quiet or not sys.stderr.isatty())
-    with bar:
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
+        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
+            yield lambda done, whole: shown.update(done / whole - shown.n)
+
+    choices = []
+    if arguments.target_bpw is not None:
+        with bar("choose bits") as progress:
+            choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
+                             exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
+        options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
+    with bar("quantize") as progress:
         report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
-                          threads=arguments.threads, progress=lambda done, whole: bar.update(done / whole - bar.n))
+                          threads=arguments.threads, progress=progress)
+    report = replace(report, choices=choices)
     if arguments.report:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
         Path(arguments.report).write_text(text, encoding="utf-8")
@@ -119,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
     quantize.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
     quantize.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
+    quantize.add_argument("--target-bpw", type=float, metavar="X",
+                          help="choose bits for every linear layer, X per weight on average with scales and zeros, by what the model's "
+                               "outputs lose; --bits then counts for nothing else than the defaults of --embedding and --head")
     quantize.add_argument("--group", type=int, default=128, metavar="N",
                           help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128)")
     quantize.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")

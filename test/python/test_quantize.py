@@ -252,3 +252,16 @@ def test_work_of_another_run(decoder, tokens, tmp_path, capsys):
     Quantizer(decoder, Options(bits=2), calibration, tmp_path / "w")
     message = fails(capsys, "quantize", decoder, "-o", tmp_path / "q.onnx", "--bits", "3", "--calibration", tokens, "--work", tmp_path / "w")
     assert "holds unfinished work of another model, other options or another calibration" in message
+
+
+def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
+    assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    linear = [row for row in report["matrices"] if row["loss"] is not None]
+    assert 4.2 < 8 * sum(row["bytes"] for row in linear) / sum(row["n"] * row["k"] for row in linear) <= 4.5
+    assert len({row["bits"] for row in linear}) > 1
+    assert {choice["name"]: choice["chosen"]["bits"] for choice in report["choices"]} == {row["name"]: row["bits"] for row in linear}
+    from elutq.compiler import compile as run_compiler
+
+    run_compiler(tmp_path / "q.onnx", tmp_path / "q.o", emit="obj", quantize="none")

@@ -17,6 +17,7 @@ from ..feeds import model_dimensions
 from ..tensors import Tensors
 from ..text import default_text, open_tokenizer, read_windows
 from .calibration import Calibration, random_tokens, read_arrays
+from .choose import Choice, choose
 from .estimate import Estimate, estimate
 from .graph import Group
 from .pipeline import Options, Quantizer, Row, operations
@@ -25,7 +26,7 @@ from .workspace import remove_if_nothing_is_finished
 
 Progress = Callable[[float, float], None]
 
-__all__ = ["Calibration", "Estimate", "Options", "Quantizer", "Report", "Row", "estimate", "open_calibration", "quantize"]
+__all__ = ["Calibration", "Choice", "Estimate", "Options", "Quantizer", "Report", "Row", "choose", "estimate", "open_calibration", "quantize"]
 
 
 def open_calibration(model: str | os.PathLike[str], source: str | os.PathLike[str] | np.ndarray | None = None, *, windows: int = 64,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Mapping, Sequence
 
@@ -30,6 +30,12 @@ class Calibration:
     def tokens_per_pass(self) -> int:
         """Rows of activations, about."""
         return self.tokens.size if self.tokens is not None else self.count
+
+    def shortened(self, count: int, tokens: int) -> Calibration:
+        """The first windows, and of each the first tokens."""
+        if self.tokens is not None:
+            return replace(self, tokens=self.tokens[:count, :tokens])
+        return replace(self, arrays={name: array[:count] for name, array in self.arrays.items()})
 
     def feeds(self, inputs: Sequence[GraphInput], window: int) -> dict[str, np.ndarray]:
         """What the inputs of a graph get for a window."""

@@ -53,9 +53,10 @@ class Choice:
 def choose(model: str | os.PathLike[str], calibration: Calibration, *, bits_per_weight: float, group: int = 128,
            candidates: Sequence[int] = (1, 2, 3, 4, 8), exclude: str = "", damping: float = 0.01, threads: int = 0,
            progress: Callable[[float, float], None] = lambda done, whole: None) -> list[Choice]:
-    """Bits for the linear layers of a model, `bits_per_weight` on average with scales and zeros.
+    """Bits for the linear layers of a model, at most `bits_per_weight` on average with scales and zeros.
 
-    A few short windows of calibration suffice. The names of matrices that `exclude` matches are left out.
+    A few short windows of calibration suffice. Matrices with names that `exclude` matches are left out, as are tables that tokens look
+    up. The models whose outputs are compared have one group of matrices quantized, to 2 bits.
     """
     source = Tensors(model)
     graph = Graph(source.model)

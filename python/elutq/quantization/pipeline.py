@@ -7,12 +7,13 @@ second moments of its activations, and one window; the activations of all window
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Options:
     correction  the share of the difference between the float and the quantized model's activations that each group's weights make
                 good; 0 takes half the time
     rounds      of refinement, at most
+    plan        bits and group of some matrices by name, instead of the above
     """
 
     bits: int = 4
@@ -61,6 +63,7 @@ class Options:
     damping: float = 0.01
     correction: float = 0.5
     rounds: int = 8
+    plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -78,9 +81,13 @@ class Options:
         options = METHODS[self.method][1]
         return replace(options, rounds=min(options.rounds, self.rounds))
 
-    def for_compiler(self) -> str:
-        """The value of elutq-compile's --quantize."""
+    def for_compiler(self, folder: Path) -> str:
+        """The value of elutq-compile's --quantize; a plan is written to `folder`."""
         text = f"hlq:bits={self.bits},group={self.group}"
+        if self.plan:
+            path = folder / "plan.json"
+            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in self.plan.items()}))
+            text += f",plan={path}"
         text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
         return text + (f",exclude={self.exclude}" if self.exclude else "")
 
@@ -114,7 +121,7 @@ class Quantizer:
         base = self.workspace.folder / BASE
         if not base.exists():
             # Fits all matrices by their values alone, which gives the output its form.
-            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler())
+            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder))
         self.base = HLQModel(base)
         self.products = self.graph.products(self.base.slots)
         self.groups, self.refused = self.graph.groups(self.products)

@@ -6,8 +6,10 @@ import html
 import json
 import os
 from dataclasses import asdict, dataclass
+from typing import Sequence
 
 from .calibration import Calibration
+from .choose import Choice
 from .pipeline import Options, Row
 
 _BAR, _LINE, _LABEL = 420, 16, 420
@@ -22,6 +24,7 @@ class Report:
     options: Options
     calibration: Calibration
     rows: list[Row]
+    choices: Sequence[Choice] = ()
 
     @property
     def bits_per_weight(self) -> float:
@@ -31,7 +34,8 @@ class Report:
     def as_json(self) -> str:
         return json.dumps({"model": self.model, "output": self.output, "options": asdict(self.options),
                            "calibration": {"source": self.calibration.name, "samples": self.calibration.count},
-                           "bits_per_weight": self.bits_per_weight, "matrices": [asdict(row) for row in self.rows]}, indent=1)
+                           "bits_per_weight": self.bits_per_weight, "matrices": [asdict(row) for row in self.rows], "choices": [asdict(choice) for choice in self.choices]},
+                          indent=1)
 
     def as_html(self) -> str:
         """One file, with a bar for the relative loss of every matrix."""
@@ -56,8 +60,15 @@ svg {{ font-size: 11px }} rect {{ fill: #4a7fb5 }}</style>
 <h2>Matrices</h2>
 <table><tr>{"".join(f"<th>{column}</th>" for column in columns)}</tr>
 {cells}</table>
-</html>
+{self._choices()}</html>
 """
+
+    def _choices(self) -> str:
+        if not self.choices:
+            return ""
+        rows = "".join(f"<tr><td>{html.escape(choice.name)}</td><td>{choice.chosen.bits}</td><td>"
+                       + ", ".join(f"{c.bits}: {c.loss:.3g}" for c in choice.candidates) + "</td></tr>\n" for choice in self.choices)
+        return f"<h2>Choice of bits</h2>\n<table><tr><th>matrix</th><th>bits</th><th>expected loss by bits</th></tr>\n{rows}</table>\n"
 
     @staticmethod
     def _cells(row: Row) -> tuple[object, ...]:
