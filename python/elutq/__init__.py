@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import CompileError, ElutqError, ExportError, RuntimeFailure
+from .errors import CompileError, ElutqError, ExportError, RuntimeFailure, SolverError
 
 if TYPE_CHECKING:
     from .compiler import compile
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .model import Model, Session
 
 __version__ = "0.1.0"
-__all__ = ["CompileError", "ElutqError", "ExportError", "Model", "RuntimeFailure", "Session", "compile", "export_model"]
+__all__ = ["CompileError", "ElutqError", "ExportError", "Model", "RuntimeFailure", "Session", "SolverError", "compile",
+           "export_model"]
 
 # Loaded on first use: exporting needs onnx and gguf, running a compiled model needs neither.
 _LAZY = {"Model": "model", "Session": "model", "compile": "compiler", "export_model": "export"}
