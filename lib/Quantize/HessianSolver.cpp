@@ -70,18 +70,17 @@ struct Solve {
 private:
   /// Reads and transposes the rows; rows that the matrix lacks are zero.
   bool read(int64_t firstRow, Tile &tile, HessianReport &report) const {
-    std::vector<float> rows(tile.rows * view.cols);
-    readTile(view, firstRow, tile.rows, 0, view.cols, rows.data(), view.cols);
+    std::vector<float> natural(view.cols * kTileRows);
+    readColumns(view, firstRow, tile.rows, 0, view.cols, natural.data());
     for (int64_t r = 0; r < tile.rows; ++r)
       for (int64_t k = 0; k < view.cols; ++k)
-        if (!isUsableWeight(rows[r * view.cols + k])) {
+        if (!isUsableWeight(natural[k * kTileRows + r])) {
           int64_t first = k / hessian.groupSize * hessian.groupSize;
           report.error = unusableWeights(firstRow + r, first, std::min(hessian.groupSize, view.cols - first));
           return false;
         }
     for (int64_t k = 0; k < view.cols; ++k)
-      for (int64_t r = 0; r < tile.rows; ++r)
-        tile.weights[k * kTileRows + r] = rows[r * view.cols + hessian.columns[k]];
+      std::copy_n(natural.data() + hessian.columns[k] * kTileRows, kTileRows, tile.weights.data() + k * kTileRows);
     return true;
   }
 
@@ -120,14 +119,13 @@ private:
   /// Stores codes and parameters in the order of the matrix.
   void write(int64_t firstRow, Tile &tile) const {
     int64_t g = hessian.groupSize, rowBytes = numPlaneBytes(1, 1, groups, g);
-    std::vector<uint8_t> codes(groups * g);
+    std::vector<uint8_t> codes(tile.codes.size());
+    for (int64_t k = 0; k < hessian.size; ++k)
+      std::copy_n(tile.codes.data() + k * kTileRows, kTileRows, codes.data() + hessian.columns[k] * kTileRows);
+    writeTilePlanes(codes.data(), hessian.size, groups * g, options.bits, firstRow, tile.rows, 0, view.rows, rowBytes, planes);
     for (int64_t r = 0; r < tile.rows; ++r) {
-      int64_t row = firstRow + r;
-      for (int64_t k = 0; k < hessian.size; ++k)
-        codes[hessian.columns[k]] = tile.codes[k * kTileRows + r];
-      writePlanes(codes.data(), groups * g, options.bits, row, 0, view.rows, rowBytes, planes);
       for (int64_t group = 0; group < groups; ++group) {
-        int64_t at = row * groups + hessian.groups[group];
+        int64_t at = (firstRow + r) * groups + hessian.groups[group];
         space.store(tile.groupParameters(group), static_cast<int>(r), scales + at * space.numScales(), zeros + at);
       }
     }

@@ -8,6 +8,7 @@
 #include "MatrixReader.h"
 #include "elutq/Quantize/Float16.h"
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 
@@ -44,20 +45,55 @@ void elutq::quantize::readTile(const MatrixView &view, int64_t firstRow, int64_t
   }
 }
 
-/// Bit `t` of the result is bit `plane` of code `t`.
-static uint8_t gatherPlane(const uint8_t *codes, int plane) {
-  unsigned byte = 0;
-  for (int t = 0; t < 8; ++t)
-    byte |= (codes[t] >> plane & 1u) << t;
-  return static_cast<uint8_t>(byte);
+void elutq::quantize::readColumns(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols,
+                                  float *out) {
+  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
+  if (rows < kTileRows)
+    std::fill(out, out + cols * kTileRows, 0.0f);
+  if (view.rowStride == 1 && view.type == DataType::F32) {
+    for (int64_t k = 0; k < cols; ++k)
+      std::memcpy(out + k * kTileRows, static_cast<const float *>(view.data) + origin + k * view.colStride, rows * sizeof(float));
+  } else if (view.rowStride < view.colStride) {
+    for (int64_t k = 0; k < cols; ++k)
+      for (int64_t r = 0; r < rows; ++r)
+        out[k * kTileRows + r] = readWeight(view, origin + r * view.rowStride + k * view.colStride);
+  } else {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t k = 0; k < cols; ++k)
+        out[k * kTileRows + r] = readWeight(view, origin + r * view.rowStride + k * view.colStride);
+  }
 }
 
-void elutq::quantize::writePlanes(const uint8_t *codes, int64_t count, int64_t bits, int64_t row, int64_t firstCol,
-                                  int64_t rows, int64_t rowBytes, uint8_t *planes) {
-  for (int j = 0; j < bits; ++j) {
-    uint8_t *out = planes + (j * rows + row) * rowBytes + firstCol / 8;
-    for (int64_t i = 0; i < count; i += 8)
-      out[i / 8] = gatherPlane(codes + i, j);
+/// Bit `t` of the result is bit `plane` of code `t`, of 8 codes in the bytes of a number.
+static uint8_t gatherPlane(uint64_t codes, int plane) {
+  // Every bit is moved to the top byte by one term of the product, and no two meet below.
+  return static_cast<uint8_t>((codes >> plane & 0x0101010101010101u) * 0x0102040810204080u >> 56);
+}
+
+/// Codes `0` to `7` in the bytes of a number, the first one lowest.
+static uint64_t gatherCodes(const uint8_t *codes, int64_t stride) {
+  uint64_t result = 0;
+  for (int t = 0; t < 8; ++t)
+    result |= static_cast<uint64_t>(codes[t * stride]) << 8 * t;
+  return result;
+}
+
+void elutq::quantize::writeTilePlanes(const uint8_t *codes, int64_t cols, int64_t padded, int64_t bits, int64_t firstRow,
+                                      int64_t count, int64_t firstCol, int64_t rows, int64_t rowBytes, uint8_t *planes) {
+  uint8_t last[8 * kTileRows] = {};
+  for (int64_t i = 0; i < padded; i += 8) {
+    const uint8_t *eightColumns = codes + i * kTileRows;
+    if (i + 8 > cols) {
+      std::fill(last, last + sizeof last, 0);
+      if (i < cols)
+        std::copy(eightColumns, codes + cols * kTileRows, last);
+      eightColumns = last;
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      uint64_t eight = gatherCodes(eightColumns + r, kTileRows);
+      for (int j = 0; j < bits; ++j)
+        planes[(j * rows + firstRow + r) * rowBytes + (firstCol + i) / 8] = gatherPlane(eight, j);
+    }
   }
 }
 

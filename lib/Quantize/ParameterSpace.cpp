@@ -51,15 +51,18 @@ void ParameterSpace::makeWords(const TileKernels &kernels, const TileParameters 
   kernels.sortWords(words, bits);
 }
 
+bool ParameterSpace::round(TileParameters &parameters, int r) const {
+  bool isCut = false;
+  for (int i = 0; i < size; ++i) {
+    float cut = std::clamp(parameters[i][r], -65504.0f, 65504.0f);
+    isCut |= cut != parameters[i][r];
+    parameters[i][r] = halfToFloat(floatToHalf(cut));
+  }
+  return isCut;
+}
+
 void ParameterSpace::store(const TileParameters &parameters, int r, uint16_t *scales, uint16_t *zero) const {
   for (int j = 0; j < numScales(); ++j)
     scales[j] = floatToHalf(parameters[kind == ParameterKind::HLQ ? j : 0][r]);
   *zero = floatToHalf(hasZero ? parameters[size - 1][r] : -parameters[0][r]);
-}
-
-bool elutq::quantize::roundToHalf(float &value) {
-  float cut = std::clamp(value, -65504.0f, 65504.0f);
-  bool isCut = cut != value;
-  value = halfToFloat(floatToHalf(cut));
-  return isCut;
 }

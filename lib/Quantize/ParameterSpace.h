@@ -29,7 +29,9 @@ struct ParameterSpace {
   int numScales() const { return kind == ParameterKind::Uniform ? 1 : bits; }
   /// The code words of all rows, sorted.
   void makeWords(const TileKernels &kernels, const TileParameters &parameters, TileWords &words) const;
-  /// What is stored of the parameters, which f16 can hold, of row `r`: `numScales` scales and a zero.
+  /// Rounds the parameters of row `r` to what can be stored. True if one had to be cut to the range of f16.
+  bool round(TileParameters &parameters, int r) const;
+  /// What is stored of the rounded parameters of row `r`: `numScales` scales and a zero.
   void store(const TileParameters &parameters, int r, uint16_t *scales, uint16_t *zero) const;
 
   ParameterKind kind;
@@ -38,9 +40,6 @@ struct ParameterSpace {
   bool hasZero;
   float design[kMaxWords][kMaxParameters];
 };
-
-/// Rounds to f16 and back; says whether the value had to be cut to its range.
-bool roundToHalf(float &value);
 
 } // namespace elutq::quantize
 

@@ -207,9 +207,11 @@ void TileFit::solve() {
 }
 
 /// Alternates from `theta` on, and keeps for each row the best that was found.
-void TileFit::alternate(int64_t maxIterations) {
+void TileFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
   bool isSettled[kTileRows] = {};
   auto keepBest = [&] {
+    if (trace)
+      trace->push_back(currentError[0] * range[0] * range[0]);
     for (int r = 0; r < kTileRows; ++r)
       if (!isSettled[r] && currentError[r] < bestError[r]) {
         bestError[r] = currentError[r];
@@ -239,13 +241,14 @@ void TileFit::alternate(int64_t maxIterations) {
 /// Rounds normalized parameters to f16 and takes them for the rows in which their error is smaller.
 void TileFit::tryRounded(const Doubles *candidate, const float *weights) {
   TileParameters rounded;
-  bool cut[kTileRows] = {};
+  bool cut[kTileRows];
   for (int i = 0; i < space.size; ++i)
     for (int r = 0; r < kTileRows; ++r) {
       bool isZero = space.hasZero && i + 1 == space.size;
       rounded[i][r] = static_cast<float>(candidate[i][r] * range[r] + (isZero ? shift[r] : 0.0));
-      cut[r] |= roundToHalf(rounded[i][r]);
     }
+  for (int r = 0; r < kTileRows; ++r)
+    cut[r] = space.round(rounded, r);
   space.makeWords(kernels, rounded, words);
   double candidateError[kTileRows];
   kernels.assign(words, space.bits, columns, weights, columnWeights.data(), valuesOfOther.data(), codesOfOther.data(),
@@ -264,18 +267,20 @@ void TileFit::tryRounded(const Doubles *candidate, const float *weights) {
   }
 }
 
-void TileFit::fit(int64_t number, const float *weights, const float *costs, int64_t maxIterations, int64_t starts) {
+void TileFit::fit(int64_t number, const float *weights, const float *costs, int64_t maxIterations, int64_t starts,
+                  std::vector<double> *trace) {
   columns = number;
   normalize(weights, costs);
   std::fill(error, error + kTileRows, HUGE_VAL);
   std::fill(bestError, bestError + kTileRows, HUGE_VAL);
   setStart(0);
   tryRounded(theta, weights);
+  std::copy(error, error + kTileRows, uniformError);
   if (maxIterations == 0)
     return;
   for (int64_t start = 0; start < starts; ++start) {
     setStart(start);
-    alternate(maxIterations);
+    alternate(maxIterations, start == 0 ? trace : nullptr);
   }
   tryRounded(bestTheta, weights);
 }

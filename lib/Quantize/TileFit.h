@@ -21,12 +21,15 @@ public:
   TileFit(const TileKernels &kernels, const ParameterSpace &space, int64_t groupSize);
 
   /// Fits the group `weights` `[columns][64]` with the weights `costs` `[columns]`, or equal ones if null.
-  void fit(int64_t columns, const float *weights, const float *costs, int64_t maxIterations, int64_t starts);
+  /// `trace` gets the error of the first row, equal weights and nothing rounded, at the first start and after each of its rounds.
+  void fit(int64_t columns, const float *weights, const float *costs, int64_t maxIterations, int64_t starts,
+           std::vector<double> *trace = nullptr);
 
-  /// Results: parameters that f16 can hold, whether one had to be cut, and the nearest words with their codes.
+  /// Results: parameters that f16 can hold, whether one had to be cut, the weighted squared error (weights of mean 1), the
+  /// same for the uniform grid, and the nearest words with their codes.
   TileParameters parameters;
   bool isCut[kTileRows];
-  double error[kTileRows];
+  double error[kTileRows], uniformError[kTileRows];
   const float *values() const { return valuesOfBest.data(); }
   const uint8_t *codes() const { return codesOfBest.data(); }
 
@@ -34,7 +37,7 @@ private:
   typedef double Doubles[kTileRows];
   void normalize(const float *weights, const float *costs);
   void setStart(int64_t start);
-  void alternate(int64_t maxIterations);
+  void alternate(int64_t maxIterations, std::vector<double> *trace);
   void chooseCodes();
   void solve();
   void tryRounded(const Doubles *candidate, const float *weights);

@@ -16,11 +16,11 @@ namespace elutq::quantize {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kPanelRows = 6, kPanelVectors = 4;
+constexpr int kVectorBytes = 64, kPanelRows = 6, kPanelVectors = 4, kPanels = 8;
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kPanelRows = 4, kPanelVectors = 2;
+constexpr int kVectorBytes = 32, kPanelRows = 4, kPanelVectors = 2, kPanels = 12;
 #else
-constexpr int kVectorBytes = 16, kPanelRows = 4, kPanelVectors = 2;
+constexpr int kVectorBytes = 16, kPanelRows = 4, kPanelVectors = 2, kPanels = 12;
 #endif
 
 template <typename T>
@@ -52,7 +52,13 @@ ELUTQ_INLINE void store(T *to, V value) {
   __builtin_memcpy(to, &value, sizeof value);
 }
 
-/// The 16-byte form of a mask's choice: LLVM makes blends of it.
+/// Less 0, and not plus 0, which would be an addition: -0 + 0 is 0.
+template <typename V, typename T>
+ELUTQ_INLINE V splat(T value) {
+  return value - V{};
+}
+
+/// A choice per lane.
 ELUTQ_INLINE Floats choose(Ints mask, Floats yes, Floats no) { return mask ? yes : no; }
 ELUTQ_INLINE Ints choose(Ints mask, Ints yes, Ints no) { return mask ? yes : no; }
 
@@ -70,7 +76,7 @@ ELUTQ_INLINE void multiplyPanel(const T *a, int64_t depth, const T *b, int64_t b
     for (int v = 0; v < Vectors; ++v)
       right[v] = load<V>(b + k * bStride + v * lanes);
     for (int i = 0; i < Rows; ++i) {
-      V left = V{} + a[k * Rows + i];
+      V left = splat<V>(a[k * Rows + i]);
       for (int v = 0; v < Vectors; ++v)
         sum[i][v] -= left * right[v];
     }
@@ -80,27 +86,30 @@ ELUTQ_INLINE void multiplyPanel(const T *a, int64_t depth, const T *b, int64_t b
       store(c + i * cStride + v * lanes, sum[i][v]);
 }
 
-/// Packs `Rows` columns of `a` and multiplies them by all of `b`.
-template <typename T, int Rows>
+/// Packs `Panels` times `Rows` columns of `a`, several cache lines of each of its rows at once, and multiplies them by all of `b`.
+template <typename T, int Rows, int Panels>
 ELUTQ_INLINE void multiplyRows(const T *a, int64_t aStride, int64_t depth, const T *b, int64_t bStride, T *c,
                                int64_t cStride) {
   constexpr int strip = kPanelVectors * kVectorBytes / static_cast<int>(sizeof(T));
-  T panel[kMaxDepth * Rows];
+  T packed[Panels][kMaxDepth * Rows];
   for (int64_t k = 0; k < depth; ++k)
-    for (int i = 0; i < Rows; ++i)
-      panel[k * Rows + i] = a[k * aStride + i];
+    for (int p = 0; p < Panels; ++p)
+      __builtin_memcpy(packed[p] + k * Rows, a + k * aStride + p * Rows, Rows * sizeof(T));
   for (int column = 0; column < kTileRows; column += strip)
-    multiplyPanel<T, Rows, kPanelVectors>(panel, depth, b + column, bStride, c + column, cStride);
+    for (int p = 0; p < Panels; ++p)
+      multiplyPanel<T, Rows, kPanelVectors>(packed[p], depth, b + column, bStride, c + p * Rows * cStride + column, cStride);
 }
 
 template <typename T>
 void multiply(const T *a, int64_t aStride, int64_t rows, int64_t depth, const T *b, int64_t bStride, T *c,
               int64_t cStride) {
   int64_t i = 0;
+  for (; i + kPanels * kPanelRows <= rows; i += kPanels * kPanelRows)
+    multiplyRows<T, kPanelRows, kPanels>(a + i, aStride, depth, b, bStride, c + i * cStride, cStride);
   for (; i + kPanelRows <= rows; i += kPanelRows)
-    multiplyRows<T, kPanelRows>(a + i, aStride, depth, b, bStride, c + i * cStride, cStride);
+    multiplyRows<T, kPanelRows, 1>(a + i, aStride, depth, b, bStride, c + i * cStride, cStride);
   for (; i < rows; ++i)
-    multiplyRows<T, 1>(a + i, aStride, depth, b, bStride, c + i * cStride, cStride);
+    multiplyRows<T, 1, 1>(a + i, aStride, depth, b, bStride, c + i * cStride, cStride);
 }
 
 /// Puts the smaller of two words first, in all rows.
@@ -145,7 +154,7 @@ void accumulateThresholds(const TileWords &words, int first, int64_t columns, co
       Floats count[Count] = {}, sum[Count] = {};
       for (int64_t k = begin; k < end; ++k) {
         Floats value = load<Floats>(values + k * kTileRows + r), weighted = load<Floats>(weightedValues + k * kTileRows + r);
-        Floats weight = Floats{} + columnWeights[k];
+        Floats weight = splat<Floats>(columnWeights[k]);
         for (int t = 0; t < Count; ++t) {
           Ints above = value > threshold[t];
           count[t] += (Floats)((Ints)weight & above);

@@ -239,12 +239,8 @@ void TileRefinement::chooseCodes() {
 void TileRefinement::roundParameters() {
   for (int64_t group = 0; group < static_cast<int64_t>(hessian.groups.size()); ++group) {
     TileParameters &parameters = tile.groupParameters(group);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      bool isCut = false;
-      for (int i = 0; i < space.size; ++i)
-        isCut |= roundToHalf(parameters[i][r]);
-      clampedGroups += isCut;
-    }
+    for (int r = 0; r < tile.rows; ++r)
+      clampedGroups += space.round(parameters, r);
     makeValues(group);
   }
 }

@@ -126,7 +126,7 @@ struct HessianReport {
 
 /// Quantizes `weights` of N rows and `hessian.size` columns into planes, scales and zeros as `fitHLQ` lays them out, but for
 /// uniform parameters, which have one scale `[N][G]`. `rowLoss` `[N]`, if not null, gets the loss of each row. Each thread uses about
-/// 1.3 KB * K, and for refinement 16 to 64 square matrices of the parameters of a row in f32.
+/// 4 KB * K, and for refinement up to 64 MB (or, if that is more, one row's square matrix of its parameters in f32).
 HessianReport solveWithHessian(const MatrixView &weights, const Hessian &hessian, const HessianSolveOptions &options,
                                uint8_t *planes, uint16_t *scales, uint16_t *zeros, double *rowLoss = nullptr);
 
