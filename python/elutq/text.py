@@ -75,9 +75,9 @@ class ModelTokenizer:
 
 
 def open_tokenizer(path: str | os.PathLike[str]) -> FileTokenizer:
-    """The tokenizer.json that `path` is, that lies in the folder `path`, or beside the model `path`."""
+    """The file `path`, or the tokenizer.json in the folder `path` or beside the model `path`, *.onnx."""
     path = Path(path)
-    file = path / "tokenizer.json" if path.is_dir() else path if path.suffix == ".json" else path.with_name("tokenizer.json")
+    file = path / "tokenizer.json" if path.is_dir() else path.with_name("tokenizer.json") if path.suffix == ".onnx" else path
     if not file.is_file():
         raise TextError(f"there is no '{file}'; name the tokenizer of the model, tokenizer.json or its folder")
     return FileTokenizer(file)
@@ -89,9 +89,9 @@ def read_windows(source: str | os.PathLike[str], tokenizer: TextTokenizer | None
 
     source: a str is the text itself, a path names a UTF-8 file, or a .npy file of token ids: a flat array stands for a text's
     tokens and needs no tokenizer, an array [windows, tokens] is taken as it is.
-    bos: a window is what begins a text and then the next tokens of the text, `window` in all: what the tokenizer's template
-    puts there ("auto"), in any case at least the BOS token ("always"), or nothing ("never"). Tokens that fill no window are left
-    out. vocabulary: ids must be below.
+    bos: what begins a text: what the tokenizer's template puts there ("auto"), in any case at least the BOS token ("always"), or
+    nothing ("never"). It and the text's tokens are cut every `window` tokens, the last that fill no window are left out, and it takes
+    the place of the first token of each window, as llama.cpp's perplexity tool does it. vocabulary: ids must be below.
     """
     if window < 2:
         raise TextError(f"a window of {window} tokens predicts nothing, expected at least 2")
@@ -108,18 +108,19 @@ def read_windows(source: str | os.PathLike[str], tokenizer: TextTokenizer | None
             raise TextError(f"{name} has the shape {list(tokens.shape)}, expected windows of at least 2 tokens")
     else:
         prefix = window_prefix(tokenizer, bos)
-        fresh = window - len(prefix)
-        if fresh < 1:
+        if window <= len(prefix):
             raise TextError(f"a window of {window} tokens has no room behind the {len(prefix)} that begin a text")
         if tokens is None:
             assert tokenizer is not None, "a text needs a tokenizer"
             text = source if isinstance(source, str) else read_text(source)
-            tokens = _encode(text, tokenizer, fresh * count)
-        if tokens.size < fresh:
-            raise TextError(f"{name} has {tokens.size} tokens, but a window needs {fresh}; give a longer text or a smaller "
-                            "window")
-        rows = tokens[:min(count, tokens.size // fresh) * fresh].reshape(-1, fresh)
-        windows = np.concatenate([np.tile(np.array(prefix, np.int64), (len(rows), 1)), rows], axis=1)
+            tokens = _encode(text, tokenizer, window * count)
+        if tokens.size + len(prefix) < window:
+            raise TextError(f"{name} has {tokens.size} tokens, but a window needs {window - len(prefix)}; give a longer text or a "
+                            "smaller window")
+        if tuple(tokens[:len(prefix)]) != prefix:
+            tokens = np.concatenate([np.array(prefix, np.int64), tokens])
+        windows = tokens[:min(count, tokens.size // window) * window].reshape(-1, window).copy()
+        windows[:, :len(prefix)] = prefix
     if vocabulary is not None:
         check_vocabulary(windows, vocabulary, name if tokenizer is None else tokenizer.name)
     return np.ascontiguousarray(windows)

@@ -35,7 +35,7 @@ def ids(text: str) -> list[int]:
 def test_windows(tmp_path):
     tokenizer = open_tokenizer(write_tokenizer(tmp_path / "t", template=True))
     windows = read_windows("abcdefgh", tokenizer, window=4, count=9)
-    assert windows.dtype == np.int64 and windows.tolist() == [ids("^abc"), ids("^def")]
+    assert windows.dtype == np.int64 and windows.tolist() == [ids("^abc"), ids("^efg")]
     assert read_windows("abcdefgh", tokenizer, window=4, count=1, bos="always").tolist() == [ids("^abc")]
     assert read_windows("abcdefgh", tokenizer, window=4, bos="never").tolist() == [ids("abcd"), ids("efgh")]
 
@@ -55,6 +55,10 @@ def test_files(tmp_path):
     assert read_windows(tmp_path / "text.txt", tokenizer, window=3).tolist() == [ids("abc"), ids("def")]
     np.save(tmp_path / "flat.npy", np.arange(7, dtype=np.int32))
     assert read_windows(tmp_path / "flat.npy", tokenizer, window=3).tolist() == [[0, 1, 2], [3, 4, 5]]
+    begun = open_tokenizer(write_tokenizer(tmp_path / "begun", template=True))
+    for text in ("abcde", "^abcde"):  # Tokens that begin with BOS get no second one.
+        np.save(tmp_path / "flat.npy", ids(text))
+        assert read_windows(tmp_path / "flat.npy", begun, window=3).tolist() == [ids("^ab"), ids("^de")]
     np.save(tmp_path / "windows.npy", np.arange(15).reshape(3, 5))
     assert read_windows(tmp_path / "windows.npy", None, count=2).tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 

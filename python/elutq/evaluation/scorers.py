@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Iterator, Protocol
@@ -98,9 +99,12 @@ class OnnxScorer:
     def _run(self, feeds: dict[str, np.ndarray], length: int) -> None:
         """Into the memory of the window before, where its size is known: results of the package are copies."""
         shape = (1, length, self.vocabulary)
-        if self.vocabulary is None:
-            (self._logits,) = self._session.run([self._output.name], feeds)
-            return
+        if self.vocabulary is not None:
+            with contextlib.suppress(Exception):  # Of another shape than foreseen: below it comes as it is, or with its error.
+                return self._run_in_place(feeds, shape)
+        (self._logits,) = self._session.run([self._output.name], feeds)
+
+    def _run_in_place(self, feeds: dict[str, np.ndarray], shape: tuple[int, ...]) -> None:
         if self._logits is None or self._logits.shape != shape:
             self._logits = np.empty(shape, np.float16 if self._output.type == "tensor(float16)" else np.float32)
         binding = self._session.io_binding()
