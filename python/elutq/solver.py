@@ -53,7 +53,7 @@ class SolveOptions:
     feedback: bool = True
     frozen_codes: bool = False
     rounds: int = 8
-    tolerance: float = 1e-3
+    tolerance: float = 5e-3
 
 
 class Hessian:
