@@ -175,7 +175,7 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     `threads` 0: one per core. Raises SolverError; a weight that is not finite is named by row and columns.
     """
     weights = np.asarray(weights)
-    if weights.ndim != 2:
+    if weights.ndim != 2 or 0 in weights.shape:
         raise SolverError(f"expected a matrix of weights, but got shape {list(weights.shape)}")
     type_ = _TYPES.get(weights.dtype.name)
     if type_ is None:
