@@ -53,7 +53,7 @@ class SolveOptions:
     feedback: bool = True
     frozen_codes: bool = False
     rounds: int = 8
-    tolerance: float = 1e-3
+    tolerance: float = 5e-3
 
 
 class Hessian:
@@ -175,7 +175,7 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     `threads` 0: one per core. Raises SolverError; a weight that is not finite is named by row and columns.
     """
     weights = np.asarray(weights)
-    if weights.ndim != 2:
+    if weights.ndim != 2 or 0 in weights.shape:
         raise SolverError(f"expected a matrix of weights, but got shape {list(weights.shape)}")
     type_ = _TYPES.get(weights.dtype.name)
     if type_ is None:

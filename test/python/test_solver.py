@@ -219,6 +219,8 @@ def test_errors_are_one_line():
         solve(w[:, :63], h, bits=2)
     with pytest.raises(SolverError, match=r"expected a square Hessian or a vector of column weights, but got shape \[64, 63\]"):
         Hessian(h[:, :63])
+    with pytest.raises(SolverError, match=r"expected a matrix of weights, but got shape \[0, 64\]"):
+        solve(w[:0], h, bits=2)
     with pytest.raises(SolverError, match="expected weights of type float32, float16, bfloat16, but got float64"):
         solve(w.astype(np.float64), h, bits=2)
 

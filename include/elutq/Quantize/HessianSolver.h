@@ -100,7 +100,7 @@ struct HessianSolveOptions {
   /// Greatest number of rounds of refinement.
   int64_t maxRounds = 8;
   /// A row is refined until a round lowers its loss by less than this share of it.
-  double tolerance = 1e-3;
+  double tolerance = 5e-3;
   /// Worker threads; 0 stands for one per processor. The result does not depend on it.
   unsigned threads = 0;
   /// Called with the rows finished so far, from any worker, one call at a time. The work ends early if it returns false.
