@@ -33,7 +33,7 @@ Expected<EmitKind> elutq::parseEmitKind(StringRef name) {
   return *kind;
 }
 
-static bool isGroupSize(int64_t size) { return is_contained({0, 16, 32, 64, 128, 256}, size); }
+bool elutq::isGroupSize(int64_t size) { return is_contained({0, 16, 32, 64, 128, 256}, size); }
 
 Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
   QuantizationOptions options;
@@ -58,6 +58,10 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
       options.exclude = value.str();
       continue;
     }
+    if (key == "plan") {
+      options.plan = value.str();
+      continue;
+    }
     int64_t *number = StringSwitch<int64_t *>(key)
                           .Case("bits", &options.bits)
                           .Case("group", &options.groupSize)
@@ -65,7 +69,7 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
                           .Case("head", &options.headBits)
                           .Default(nullptr);
     if (!number)
-      return createStringError("--quantize: unknown key '%s', expected bits, group, embedding, head or exclude",
+      return createStringError("--quantize: unknown key '%s', expected bits, group, embedding, head, plan or exclude",
                                key.str().c_str());
     if (value.getAsInteger(10, *number))
       return createStringError("--quantize: expected a number for %s, but got '%s'", key.str().c_str(),
@@ -93,6 +97,8 @@ std::string elutq::formatQuantization(const QuantizationOptions &options) {
     return "none";
   std::string text = "hlq:bits=" + std::to_string(options.bits) + ",group=" + std::to_string(options.groupSize) +
                      ",embedding=" + std::to_string(options.embeddingBits) + ",head=" + std::to_string(options.headBits);
+  if (!options.plan.empty())
+    text += ",plan=" + options.plan;
   if (!options.exclude.empty())
     text += ",exclude=" + options.exclude;
   return text;
@@ -131,6 +137,8 @@ Error elutq::verify(const CompileOptions &options) {
                              options.promptTemplate.c_str());
   if (options.emit == EmitKind::HLQONNX && !options.quantization.enabled)
     return createStringError("--emit=hlq-onnx: nothing to do with --quantize=none");
+  if (!options.quantization.plan.empty() && options.emit != EmitKind::HLQONNX)
+    return createStringError("--quantize: a plan needs --emit=hlq-onnx; what that writes compiles without one");
   if (options.tune && options.emit <= EmitKind::HLQONNX)
     return createStringError("--tune: nothing to do for this --emit, which comes before kernels are chosen");
   bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;

@@ -6,8 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "QuantizedModel.h"
+#include "QuantizationPlan.h"
 #include "elutq/Target/ONNX/ExportHLQ.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -27,13 +29,14 @@ static int64_t chooseBits(const FloatMatrix &matrix, const QuantizationOptions &
   return anyName([](StringRef name) { return name.contains("lm_head"); }) ? options.headBits : options.bits;
 }
 
-static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matrix, const CompileOptions &options) {
+static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matrix, MatrixChoice choice,
+                                                         const CompileOptions &options) {
   quantize::FitOptions fit;
-  fit.bits = chooseBits(matrix, options.quantization);
+  fit.bits = choice.bits;
   if (fit.bits == 0)
     return std::nullopt;
   // One group per row: the row, rounded up to what a row of packed planes can hold.
-  fit.groupSize = options.quantization.groupSize ? options.quantization.groupSize : (matrix.k + 31) / 32 * 32;
+  fit.groupSize = choice.groupSize ? choice.groupSize : (matrix.k + 31) / 32 * 32;
   fit.threads = options.threads;
   Expected<HLQMatrix> result = fitMatrix(matrix, fit);
   if (!result)
@@ -45,6 +48,26 @@ static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matr
 }
 
 Error elutq::writeQuantizedModel(const CompileOptions &options) {
-  return exportHLQONNX(options.input, options.output,
-                       [&](const FloatMatrix &matrix) { return quantizeMatrix(matrix, options); });
+  const QuantizationOptions &quantization = options.quantization;
+  QuantizationPlan plan;
+  if (!quantization.plan.empty()) {
+    auto read = readQuantizationPlan(quantization.plan);
+    if (!read)
+      return read.takeError();
+    plan = std::move(*read);
+  }
+  StringSet<> met;
+  auto quantize = [&](const FloatMatrix &matrix) {
+    auto planned = plan.find(matrix.name);
+    met.insert(matrix.name);
+    MatrixChoice choice = planned != plan.end() ? planned->second : MatrixChoice{chooseBits(matrix, quantization), quantization.groupSize};
+    return quantizeMatrix(matrix, choice, options);
+  };
+  auto checkNames = [&]() -> Error {
+    for (StringRef name : plan.keys())
+      if (!met.contains(name))
+        return createStringError("plan '" + quantization.plan + "': the model has no linear layer or table with the matrix '" + name + "'");
+    return Error::success();
+  };
+  return exportHLQONNX(options.input, options.output, quantize, checkNames);
 }

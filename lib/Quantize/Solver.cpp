@@ -6,59 +6,17 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Quantize/Solver.h"
-#include "GroupFit.h"
+#include "MatrixReader.h"
 #include "Parallel.h"
+#include "TileFit.h"
 #include "UniformFit.h"
-#include "elutq/Quantize/Float16.h"
 
-#include <cstring>
-#include <ctime>
 #include <mutex>
 
 using namespace elutq::quantize;
 
-static float readWeight(const MatrixView &view, int64_t index) {
-  switch (view.type) {
-  case DataType::F32:
-    return static_cast<const float *>(view.data)[index];
-  case DataType::F16:
-    return halfToFloat(static_cast<const uint16_t *>(view.data)[index]);
-  case DataType::BF16:
-    return bfloatToFloat(static_cast<const uint16_t *>(view.data)[index]);
-  }
-  return 0;
-}
-
-/// Copies `rows` rows from `firstRow` on, `cols` columns from `firstCol` on, to `out`, `stride` apart. Runs along the
-/// dimension that is contiguous in memory, as a transposed matrix may well be larger than the cache.
-static void readTile(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols, float *out,
-                     int64_t stride) {
-  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
-  if (view.colStride == 1 && view.type == DataType::F32) {
-    for (int64_t r = 0; r < rows; ++r)
-      std::memcpy(out + r * stride, static_cast<const float *>(view.data) + origin + r * view.rowStride,
-                  cols * sizeof(float));
-  } else if (view.rowStride < view.colStride) {
-    for (int64_t c = 0; c < cols; ++c)
-      for (int64_t r = 0; r < rows; ++r)
-        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
-  } else {
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c)
-        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
-  }
-}
-
-/// Bit `t` of the result is bit `plane` of code `t`.
-static uint8_t gatherPlane(const uint8_t *codes, int plane) {
-  unsigned byte = 0;
-  for (int t = 0; t < 8; ++t)
-    byte |= (codes[t] >> plane & 1u) << t;
-  return static_cast<uint8_t>(byte);
-}
-
 namespace {
-/// One call of `fitHLQ`: where the results go and how rows are cut into blocks.
+/// One call of `fitHLQ`: where the results go. Blocks are the rows of a tile.
 struct Fit {
   const MatrixView &view;
   const FitOptions &options;
@@ -67,72 +25,88 @@ struct Fit {
   uint16_t *zeros;
   int64_t groups = numGroups(view.cols, options.groupSize);
   int64_t rowBytes = numPlaneBytes(options.bits == 8 ? 8 : 1, 1, groups, options.groupSize);
-  // A block's tile of one group stays in the second-level cache.
-  int64_t blockRows = std::clamp<int64_t>(65536 / options.groupSize, 1, 64);
 
   FitReport runBlock(int64_t block) const {
-    if (options.bits == 8) {
-      UniformFit fit(options.groupSize);
-      return runBlock(block, fit);
-    }
-    GroupFit fit(static_cast<int>(options.bits), options.groupSize);
-    return runBlock(block, fit);
+    FitReport report;
+    int64_t firstRow = block * kTileRows, rows = std::min<int64_t>(kTileRows, view.rows - firstRow);
+    if (options.bits == 8)
+      fitCodes(firstRow, rows, report);
+    else
+      fitPlanes(firstRow, rows, report);
+    return report;
   }
 
 private:
-  template <typename GroupFitTy>
-  FitReport runBlock(int64_t block, GroupFitTy &fit) const {
-    FitReport report;
-    int64_t scalesPerGroup = numScales(options.bits);
-    int64_t firstRow = block * blockRows, rows = std::min(blockRows, view.rows - firstRow);
+  void fitPlanes(int64_t firstRow, int64_t rows, FitReport &report) const {
+    ParameterSpace space(ParameterKind::HLQ, static_cast<int>(options.bits));
+    TileFit fit(getTileKernels(), space, options.groupSize);
+    std::vector<float> tile(options.groupSize * kTileRows);
+    for (int64_t group = 0; group < groups; ++group) {
+      int64_t firstCol = group * options.groupSize, cols = std::min(options.groupSize, view.cols - firstCol);
+      readColumns(view, firstRow, rows, firstCol, cols, tile.data());
+      if (!checkTile(tile, firstRow, rows, firstCol, cols, report))
+        return;
+      fit.fit(cols, tile.data(), nullptr, options.maxIterations, 1);
+      writeTilePlanes(fit.codes(), cols, options.groupSize, options.bits, firstRow, rows, firstCol, view.rows, rowBytes, planes);
+      for (int64_t r = 0; r < rows; ++r) {
+        int64_t index = (firstRow + r) * groups + group;
+        space.store(fit.parameters, static_cast<int>(r), scales + index * options.bits, zeros + index);
+        report.squaredError += fit.error[r];
+        report.uniformError += fit.uniformError[r];
+        report.clampedGroups += fit.isCut[r];
+      }
+    }
+  }
+
+  /// Refuses values that are not usable, and adds up the others' squares.
+  bool checkTile(const std::vector<float> &tile, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols,
+                 FitReport &report) const {
+    float squares[kTileRows] = {};
+    // NaN fails every comparison, so what is good is counted.
+    int32_t usable[kTileRows] = {};
+    for (int64_t k = 0; k < cols; ++k)
+      for (int r = 0; r < kTileRows; ++r) {
+        float w = tile[k * kTileRows + r];
+        usable[r] += isUsableWeight(w);
+        squares[r] += w * w;
+      }
+    for (int64_t r = 0; r < rows; ++r) {
+      if (usable[r] != cols) {
+        report.error = unusableWeights(firstRow + r, firstCol, cols);
+        return false;
+      }
+      report.squaredNorm += static_cast<double>(squares[r]);
+    }
+    return true;
+  }
+
+  void fitCodes(int64_t firstRow, int64_t rows, FitReport &report) const {
+    UniformFit fit(options.groupSize);
     std::vector<float> tile(rows * options.groupSize);
-    std::vector<uint8_t> codes(options.groupSize);
     for (int64_t group = 0; group < groups; ++group) {
       int64_t firstCol = group * options.groupSize, cols = std::min(options.groupSize, view.cols - firstCol);
       readTile(view, firstRow, rows, firstCol, cols, tile.data(), options.groupSize);
       for (int64_t r = 0; r < rows; ++r) {
         int64_t row = firstRow + r, index = row * groups + group;
-        std::memcpy(fit.weights(), tile.data() + r * options.groupSize, cols * sizeof(float));
+        std::copy_n(tile.data() + r * options.groupSize, cols, fit.weights());
         if (!fit.fit(cols, options.maxIterations)) {
-          report.error = "weights of row " + std::to_string(row) + ", columns " + std::to_string(firstCol) + " to " +
-                         std::to_string(firstCol + cols - 1) + " hold a value that is not a finite number below 1e15";
-          return report;
+          report.error = unusableWeights(row, firstCol, cols);
+          return;
         }
-        std::copy(fit.theta, fit.theta + scalesPerGroup, scales + index * scalesPerGroup);
-        zeros[index] = fit.theta[scalesPerGroup];
-        std::copy(fit.codes(), fit.codes() + cols, codes.begin());
-        std::fill(codes.begin() + cols, codes.end(), 0);
-        writeCodes(row, firstCol, codes);
+        scales[index] = fit.theta[0];
+        zeros[index] = fit.theta[1];
+        uint8_t *out = planes + row * rowBytes + firstCol;
+        std::copy_n(fit.codes(), cols, out);
+        std::fill(out + cols, out + options.groupSize, 0);
         report.squaredError += fit.squaredError;
         report.uniformError += fit.uniformError;
         report.squaredNorm += fit.squaredNorm;
         report.clampedGroups += fit.clamped;
       }
     }
-    return report;
-  }
-
-  /// Stores the codes of a group, as planes if there are.
-  void writeCodes(int64_t row, int64_t firstCol, const std::vector<uint8_t> &codes) const {
-    if (options.bits == 8) {
-      std::copy(codes.begin(), codes.end(), planes + row * rowBytes + firstCol);
-      return;
-    }
-    for (int j = 0; j < options.bits; ++j) {
-      uint8_t *out = planes + (j * view.rows + row) * rowBytes + firstCol / 8;
-      for (int64_t i = 0; i < options.groupSize; i += 8)
-        out[i / 8] = gatherPlane(codes.data() + i, j);
-    }
   }
 };
 } // namespace
-
-/// Processor time of the calling thread.
-static double getThreadSeconds() {
-  timespec time = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes,
                                   uint16_t *scales, uint16_t *zeros) {
@@ -147,7 +121,7 @@ FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &o
     return total;
 
   Fit fit{weights, options, planes, scales, zeros};
-  int64_t blocks = (weights.rows + fit.blockRows - 1) / fit.blockRows;
+  int64_t blocks = (weights.rows + kTileRows - 1) / kTileRows;
   std::vector<FitReport> reports(blocks);
   std::mutex mutex;
   int64_t done = 0;
@@ -158,7 +132,7 @@ FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &o
     if (!options.progress)
       return;
     std::lock_guard<std::mutex> lock(mutex);
-    done = std::min(done + fit.blockRows, weights.rows);
+    done = std::min(done + kTileRows, weights.rows);
     options.progress(done, weights.rows);
   });
   // In the order of the rows, so that sums and the first error do not depend on the threads.
@@ -179,8 +153,10 @@ FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &o
 std::vector<double> elutq::quantize::traceGroupFit(const float *weights, int64_t count, int64_t bits,
                                                    int64_t maxIterations) {
   std::vector<double> trace;
-  GroupFit fit(static_cast<int>(bits), count);
-  std::copy(weights, weights + count, fit.weights());
-  fit.fit(count, maxIterations, &trace);
+  ParameterSpace space(ParameterKind::HLQ, static_cast<int>(bits));
+  TileFit fit(getTileKernels(), space, count);
+  std::vector<float> tile(count * kTileRows);
+  readColumns({weights, DataType::F32, 1, count, count, 1}, 0, 1, 0, count, tile.data());
+  fit.fit(count, tile.data(), nullptr, maxIterations, 1, &trace);
   return trace;
 }

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import CompileError, ElutqError, ExportError, RuntimeFailure
+from .errors import (CompileError, ElutqError, EvaluationError, ExportError, FeedError, ModelError, QuantizeError, RuntimeFailure,
+                     SolverError, TextError)
 
 if TYPE_CHECKING:
     from .compiler import compile
+    from .evaluation import evaluate
     from .export import export_model
     from .model import Model, Session
+    from .quantization import quantize
 
 __version__ = "0.1.0"
-__all__ = ["CompileError", "ElutqError", "ExportError", "Model", "RuntimeFailure", "Session", "compile", "export_model"]
+__all__ = ["CompileError", "ElutqError", "EvaluationError", "ExportError", "FeedError", "Model", "ModelError", "QuantizeError",
+           "RuntimeFailure", "Session", "SolverError", "TextError", "compile", "evaluate", "export_model", "quantize"]
 
-# Loaded on first use: exporting needs onnx and gguf, running a compiled model needs neither.
-_LAZY = {"Model": "model", "Session": "model", "compile": "compiler", "export_model": "export"}
+# Loaded on first use: exporting needs onnx and gguf, measuring and quantizing onnxruntime, running a compiled model needs neither.
+_LAZY = {"Model": "model", "Session": "model", "compile": "compiler", "evaluate": "evaluation", "export_model": "export",
+         "quantize": "quantization"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,19 @@
-"""The command line: `elutq export | compile | run`."""
+"""The command line: `elutq export | quantize | compile | run | evaluate`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from . import __version__
-from .errors import ElutqError
+from .errors import ElutqError, QuantizeError
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -26,6 +29,48 @@ def _export(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print(f"{Path(arguments.output) / 'model.onnx'}: {spec.num_layers} layers, hidden size {spec.hidden_size}, "
               f"vocabulary {spec.vocab_size}")
+    return 0
+
+
+def _quantize(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .quantization import Options, choose, estimate, open_calibration, quantize
+
+    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
+    calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    say(f"calibration: {calibration.count} samples of {calibration.name}")
+    if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
+        say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
+    options = Options(**{name: getattr(arguments, name) for name in (
+        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+    if arguments.dry_run:
+        print(estimate(arguments.model, options, calibration))
+        return 0
+    if arguments.output is None:
+        raise QuantizeError("no output, name one with -o")
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
+        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
+            yield lambda done, whole: shown.update(done / whole - shown.n)
+
+    choices = []
+    if arguments.target_bpw is not None:
+        with bar("choose bits") as progress:
+            choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
+                             exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
+        options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
+    with bar("quantize") as progress:
+        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
+                          threads=arguments.threads, progress=progress)
+    report = replace(report, choices=choices)
+    if arguments.report:
+        text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
+        Path(arguments.report).write_text(text, encoding="utf-8")
+    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight")
     return 0
 
 
@@ -51,6 +96,21 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from .evaluation import evaluate
+
+    # Found now, not after minutes of computing.
+    if arguments.json and not Path(arguments.json).resolve().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder for '{arguments.json}'")
+    result = evaluate(arguments.model, text=Path(arguments.text) if arguments.text else None, reference=arguments.reference,
+                      windows=arguments.windows, window=arguments.window, bos=arguments.bos, tokenizer=arguments.tokenizer,
+                      path=arguments.path, threads=arguments.threads, progress=not arguments.quiet)
+    print(result)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="elutq", description="Compile ONNX language models to CPU binaries.")
     parser.add_argument("--version", action="version", version=f"elutq {__version__}")
@@ -64,6 +124,47 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--max-layers", type=int, metavar="N", help="keep only the first N layers, for experiments")
     export.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     export.set_defaults(function=_export)
+
+    quantize = commands.add_parser(
+        "quantize", help="write an ONNX model with 1- to 4-bit weights, fitted to a calibration text",
+        description="Write an ONNX model whose linear layers have HLQ weights, fitted to the activations that a calibration text leads "
+                    "to. The result runs in ONNX Runtime and compiles with elutq compile. After an interruption, the same command goes "
+                    "on from where it was.")
+    quantize.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
+    quantize.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
+    quantize.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
+    quantize.add_argument("--target-bpw", type=float, metavar="X",
+                          help="choose bits for every linear layer, X per weight on average with scales and zeros, by what the model's "
+                               "outputs lose; --bits then counts for nothing else than the defaults of --embedding and --head")
+    quantize.add_argument("--group", type=int, default=128, metavar="N",
+                          help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128)")
+    quantize.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
+    quantize.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
+    quantize.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
+    quantize.add_argument("--calibration", metavar="SOURCE",
+                          help="a UTF-8 text; TOKENS.npy, ids [windows, tokens]; INPUTS.npz, an array for each input of the graph, for "
+                               "models that are no language models; or 'random', tokens drawn evenly. Default: a text that NumPy ships, "
+                               "poorer than one of the kind that the model is for")
+    quantize.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
+    quantize.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
+    quantize.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
+                          help="begin windows with what the tokenizer puts before a text (auto), with BOS, or with nothing")
+    quantize.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the model)")
+    quantize.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
+    quantize.add_argument("--damping", type=float, default=0.01, metavar="X",
+                          help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
+    quantize.add_argument("--correction", type=float, default=0.5, metavar="X",
+                          help="share of the difference between the float and the quantized model's activations that the weights of "
+                               "each layer make good (default 0.5); 0 takes half the time")
+    quantize.add_argument("--method", choices=("hlq", "uniform", "published", "gptq"), default="hlq",
+                          help="hlq (default), or one to compare with: uniform (one scale per group), published (arXiv 2510.19482), gptq")
+    quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    quantize.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
+    quantize.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
+    quantize.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
+    quantize.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    quantize.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    quantize.set_defaults(function=_quantize)
 
     compile_ = commands.add_parser("compile", help="compile an ONNX model (runs elutq-compile)",
                                    description="Compile an ONNX model. Options not listed here go to elutq-compile, whose "
@@ -85,7 +186,31 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--repeat-penalty", type=float, help="make recent tokens less likely")
     run.add_argument("--seed", type=int, help="same seed, same text")
     run.set_defaults(function=_run)
+
+    _add_evaluate(commands)
     return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate", help="measure how well a model predicts a text",
+        description="Perplexity of an ONNX model or a compiled library on windows of a text and, with --reference, KL divergence "
+                    "from that model, top-1 agreement and ln(perplexity / reference's). docs/Accuracy.md tells how.")
+    evaluate.add_argument("model", metavar="MODEL", help="a causal model: model.onnx, libNAME.so, NAME.weights, or their folder")
+    evaluate.add_argument("--text", metavar="FILE", help="UTF-8 text, or .npy of token ids; default: the descriptions of ONNX's operators")
+    evaluate.add_argument("--reference", metavar="MODEL", help="compare with this model, the float one")
+    evaluate.add_argument("--windows", type=int, default=16, metavar="N", help="the first N windows of the text (default 16)")
+    evaluate.add_argument("--window", type=int, default=1024, metavar="TOKENS", help="tokens of a window, with BOS (default 1024)")
+    evaluate.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
+                          help="begin windows with the BOS token: auto (default): where the tokenizer's template does")
+    evaluate.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder; default: the compiled model's own, else "
+                                                              "beside MODEL, else beside the reference")
+    evaluate.add_argument("--path", choices=("decode", "prefill"), default="decode",
+                          help="how compiled models read the text: by their decode entry (default), or by the slower prefill")
+    evaluate.add_argument("--json", metavar="FILE", help="write the result there, too")
+    evaluate.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    evaluate.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    evaluate.set_defaults(function=_evaluate)
 
 
 def _exit_on_termination() -> None:

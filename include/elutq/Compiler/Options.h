@@ -44,13 +44,18 @@ struct QuantizationOptions {
   int64_t headBits = 4;
   /// Weights whose node name this regular expression matches stay in float.
   std::string exclude;
+  /// A file that names bits and group of some matrices (`QuantizationPlan`), for `EmitKind::HLQONNX`.
+  std::string plan;
 };
 
-/// Parses `none` or `hlq[:key=value,...]` with the keys bits, group, embedding, head and, at the end, exclude. Embedding and
+/// Whether `size` is one of the above.
+bool isGroupSize(int64_t size);
+
+/// Parses `none` or `hlq[:key=value,...]` with the keys bits, group, embedding, head, plan and, at the end, exclude. Embedding and
 /// head have the larger of 4 and `bits` unless they are given.
 llvm::Expected<QuantizationOptions> parseQuantization(llvm::StringRef text);
 
-/// The inverse of `parseQuantization`, with all keys but an empty exclude.
+/// The inverse of `parseQuantization`, with all keys but an empty plan or exclude.
 std::string formatQuantization(const QuantizationOptions &options);
 
 /// The regular expression that every name matches.

@@ -46,8 +46,8 @@ struct Use {
 
 class HLQExporter {
 public:
-  HLQExporter(Model &model, StringRef outputPath, QuantizeMatrixFn quantize)
-      : model(model), graph(*model.proto.mutable_graph()), outputPath(outputPath), quantize(quantize), tensors(model) {}
+  HLQExporter(Model &model, StringRef outputPath, QuantizeMatrixFn quantize, function_ref<Error()> finish)
+      : model(model), graph(*model.proto.mutable_graph()), outputPath(outputPath), quantize(quantize), finish(finish), tensors(model) {}
 
   Error run();
 
@@ -67,6 +67,7 @@ private:
   ::onnx::GraphProto &graph;
   std::string outputPath;
   QuantizeMatrixFn quantize;
+  function_ref<Error()> finish;
   TensorReader tensors;
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   /// By initializer; only those whose uses are all understood.
@@ -365,6 +366,8 @@ Error HLQExporter::run() {
   for (TensorProto &tensor : *graph.mutable_initializer())
     if (Error error = exportInitializer(tensor))
       return error;
+  if (Error error = finish())
+    return error;
   addBiases();
   removeDeadTransposes();
   if (Error error = save(*file))
@@ -384,7 +387,7 @@ static Error check(const Model &model) {
   return checkGraph(copy);
 }
 
-Error exportHLQONNX(StringRef inputPath, StringRef outputPath, QuantizeMatrixFn quantize) {
+Error exportHLQONNX(StringRef inputPath, StringRef outputPath, QuantizeMatrixFn quantize, function_ref<Error()> finish) {
   if (sys::fs::equivalent(inputPath, outputPath))
     return createStringError("'" + outputPath + "' is the model that is read");
   auto model = readModel(inputPath);
@@ -392,7 +395,7 @@ Error exportHLQONNX(StringRef inputPath, StringRef outputPath, QuantizeMatrixFn 
     return model.takeError();
   if (Error error = check(**model))
     return error;
-  return HLQExporter(**model, outputPath, quantize).run();
+  return HLQExporter(**model, outputPath, quantize, finish).run();
 }
 
 } // namespace elutq

@@ -56,8 +56,10 @@ using QuantizeMatrixFn = llvm::function_ref<llvm::Expected<std::optional<HLQMatr
 /// in the model, so that any ONNX runtime can run it. Codes of 8 bits are one plane `[1][n][G * groupSize]`. Tensors go
 /// to `outputPath` + ".data".
 ///
-/// One matrix is in memory at a time.
-llvm::Error exportHLQONNX(llvm::StringRef inputPath, llvm::StringRef outputPath, QuantizeMatrixFn quantize);
+/// One matrix is in memory at a time. `finish` is called behind the last one; after an error of it nothing is written.
+llvm::Error exportHLQONNX(
+    llvm::StringRef inputPath, llvm::StringRef outputPath, QuantizeMatrixFn quantize,
+    llvm::function_ref<llvm::Error()> finish = [] { return llvm::Error::success(); });
 
 /// Registers `--onnx-to-hlq-onnx` with mlir-translate-like tools: quantizes by the weights alone.
 void registerExportHLQTranslation();

@@ -1,0 +1,224 @@
+"""Calibrated quantization of an ONNX model, one group of linear layers after the other.
+
+Each group sees the activations that the groups before it, already quantized, lead to. In memory at a time are one group's weights, the
+second moments of its activations, and one window; the activations of all windows lie on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import numpy as np
+
+from .. import __version__
+from ..compiler import compile as run_compiler
+from ..errors import QuantizeError, SolverError
+from ..hlq_onnx import HLQMatrix, HLQModel, PARTS
+from ..solver import Hessian, SolveOptions, solve
+from ..tensors import Tensors
+from .calibration import Calibration
+from .graph import Graph, Group
+from .moments import correction, read_rows, second_moments
+from .streams import GraphPasses, Stream
+from .workspace import Workspace
+
+# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
+METHODS = {
+    "hlq": ("hlq", SolveOptions(rounds=64)),
+    "uniform": ("uniform", SolveOptions(rounds=64)),
+    "published": ("hlq", SolveOptions(starts=1, weighted=False, frozen_codes=True, rounds=0)),
+    "gptq": ("uniform", SolveOptions(fit_iterations=0, rounds=0)),
+}
+BASE = "base.onnx"
+# What the solver does for a weight, in operations of a product: measured.
+_SOLVER_OPERATIONS = 50_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the result depends on, besides the model and the calibration.
+
+    bits, group, embedding, head, exclude  as of elutq-compile's --quantize
+    method      "hlq", or one to compare with: "uniform" (one scale per group), "published", "gptq"
+    damping     added to the diagonal of the second moments, as a share of its mean
+    correction  the share of the difference between the float and the quantized model's activations that each group's weights make
+                good; 0 takes half the time
+    rounds      of refinement, at most
+    plan        bits and group of some matrices by name, instead of the above
+    """
+
+    bits: int = 4
+    group: int = 128
+    embedding: int | None = None
+    head: int | None = None
+    exclude: str = ""
+    method: str = "hlq"
+    damping: float = 0.01
+    correction: float = 0.5
+    rounds: int = 8
+    plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise QuantizeError(f"unknown method '{self.method}', expected {', '.join(METHODS)}")
+        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0)):
+            if not getattr(self, name) >= least:
+                raise QuantizeError(f"expected {name} to be at least {least}, but got {getattr(self, name)}")
+
+    @property
+    def kind(self) -> str:
+        return METHODS[self.method][0]
+
+    @property
+    def solver(self) -> SolveOptions:
+        options = METHODS[self.method][1]
+        return replace(options, rounds=min(options.rounds, self.rounds))
+
+    def for_compiler(self, folder: Path) -> str:
+        """The value of elutq-compile's --quantize; a plan is written to `folder`."""
+        text = f"hlq:bits={self.bits},group={self.group}"
+        if self.plan:
+            path = folder / "plan.json"
+            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in self.plan.items()}))
+            text += f",plan={path}"
+        text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
+        return text + (f",exclude={self.exclude}" if self.exclude else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a matrix. `loss` is `tr((W - Q) H (W - Q)^T)` with H the mean second moment of its activations, and
+    `relative_loss` that by `tr(W H W^T)`; both are missing where it was fitted by its values alone, for the `reason` given."""
+
+    name: str
+    n: int
+    k: int
+    bits: int
+    group_size: int
+    bytes: int
+    loss: float | None = None
+    relative_loss: float | None = None
+    seconds: float | None = None
+    reason: str = ""
+
+
+class Quantizer:
+    """One run: `solve` and then `write`. Whatever interrupts it, another one of the same arguments goes on from there."""
+
+    def __init__(self, model: str | os.PathLike[str], options: Options, calibration: Calibration, work: str | os.PathLike[str],
+                 threads: int = 0):
+        self.options, self.calibration, self.threads = options, calibration, threads
+        self.source = Tensors(model)
+        self.graph = Graph(self.source.model)
+        self.workspace = Workspace(Path(work), self._identity())
+        base = self.workspace.folder / BASE
+        if not base.exists():
+            # Fits all matrices by their values alone, which gives the output its form.
+            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder))
+        self.base = HLQModel(base)
+        self.products = self.graph.products(self.base.slots)
+        self.groups, self.refused = self.graph.groups(self.products)
+        self.cuts = self.graph.cuts(self.groups)
+        # Matrices that are solved: the file that holds each, and its place in it.
+        self._solved: dict[str, tuple[str, int]] = {}
+        model = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
+        self.streams = [Stream(model, self.workspace, "quantized", self._weights)]
+        if options.correction:
+            self.streams.append(Stream(model, self.workspace, "float", self.source.read))
+
+    def _identity(self) -> dict[str, Any]:
+        folder, data = self.source.path.parent, {}
+        for name in sorted({entry.value for tensor in self.source.model.graph.initializer for entry in tensor.external_data
+                            if entry.key == "location"}):
+            status = (folder / name).stat()
+            data[name] = [status.st_size, status.st_mtime_ns]
+        return {"version": __version__, "model": hashlib.sha256(self.source.path.read_bytes()).hexdigest(), "data": data,
+                "options": asdict(self.options), "calibration": self.calibration.digest()}
+
+    def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
+        """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
+        rows: list[Row] = []
+        for index, (group, cut) in enumerate(zip(self.groups, self.cuts)):
+            name = f"group-{index}"
+            result = self.workspace.load(name)
+            if result is None:
+                result = self._solve(group, *(stream.at(index, cut).arrays[group.activations] for stream in self.streams))
+                self.workspace.save(name, result)
+            for position, matrix in enumerate(group.matrices):
+                self._solved[matrix.name] = (name, position)
+                rows.append(self._row(matrix.name, result, position))
+            advance(group)
+        return rows + [self._row(name) for name in sorted(self.refused)]
+
+    def write(self, output: str | os.PathLike[str]) -> None:
+        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
+        output = Path(output)
+        made = self.base.copy(self.workspace.folder / "output" / output.name)
+        for name in self._solved:
+            made.write(name, self._matrix(name))
+        made.save()
+        for file in sorted(made.path.parent.iterdir(), reverse=True):
+            shutil.move(file, output.parent / file.name)
+        self.workspace.close()
+
+    def _weights(self, name: str) -> np.ndarray:
+        """A constant as the graph reads it: what its bits stand for, where it has them already."""
+        original = self.source.read(name)
+        if name in self._solved:
+            weights = self._matrix(name).dequantize()
+        elif name in self.refused:
+            weights = self.base.read(name).dequantize()
+        else:
+            return original
+        return np.ascontiguousarray(weights.T if self.products[name][0].is_transposed else weights, original.dtype)
+
+    def _matrix(self, name: str) -> HLQMatrix:
+        """A solved matrix."""
+        file, position = self._solved[name]
+        result = self.workspace.load(file)
+        slot = self.base.slots[name]
+        return HLQMatrix(*(result[f"{position}.{part}"] for part in PARTS), slot.k, slot.group_size)
+
+    def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
+        moments, cross = second_moments(group, activations, reference)
+        result: dict[str, np.ndarray] = {}
+        hessian = None
+        for position, matrix in enumerate(group.matrices):
+            slot, started = self.base.slots[matrix.name], time.monotonic()
+            weights = target = read_rows(self.source, matrix)
+            if cross is not None:
+                target = weights + self.options.correction * correction(weights, moments, cross, self.options.damping)
+            if hessian is None or hessian.group != slot.group_size:
+                hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
+            try:
+                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size, kind=self.options.kind,
+                               options=self.options.solver, threads=self.threads)
+            except SolverError as error:
+                raise QuantizeError(f"'{matrix.name}': {error}") from None
+            parts = zip(PARTS, (solved.planes, solved.plane_scales(), solved.zeros))
+            result.update((f"{position}.{part}", array) for part, array in parts)
+            whole = hessian.loss(weights, np.zeros_like(weights)).sum()
+            result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
+        return result
+
+    def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
+        slot = self.base.slots[name]
+        row = Row(name, slot.n, slot.k, slot.bits, slot.group_size, self.base.read(name).num_bytes)
+        if result is None:
+            return replace(row, reason=self.refused[name])
+        loss, whole, seconds = (float(value) for value in result[f"{position}.measures"])
+        return replace(row, loss=loss, relative_loss=loss / whole if whole else 0.0, seconds=seconds)
+
+
+def operations(group: Group, tokens: int) -> float:
+    """Floating-point operations of a group, about: its products, the second moments of its activations, and the solver's."""
+    columns, rows = group.matrices[0].k, sum(matrix.n for matrix in group.matrices)
+    return 2.0 * tokens * columns * (rows + columns) + _SOLVER_OPERATIONS * rows * columns

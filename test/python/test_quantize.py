@@ -1,0 +1,267 @@
+"""`elutq quantize`: results, interruption, reports, errors. The references are ONNX Runtime and NumPy."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from conftest import ROOT
+from elutq.cli import main
+from elutq.errors import ElutqError, QuantizeError
+from elutq.export import export_model
+from elutq.feeds import graph_inputs, make_feeds
+from elutq.hlq_onnx import HLQModel
+from elutq.quantization import Calibration, Options, Quantizer, open_calibration, quantize
+from tiny_models import CONFIGS, random_weights, write_checkpoint
+
+TOKENS = np.random.default_rng(5).integers(0, 61, (12, 40))
+
+
+@pytest.fixture(scope="module")
+def decoder(compiler, tmp_path_factory):
+    """A decoder with tied embedding, q/k norms and a sliding window."""
+    folder = tmp_path_factory.mktemp("decoder")
+    config = {**CONFIGS["gemma3"], "hidden_size": 48, "intermediate_size": 80}
+    write_checkpoint(folder / "hf", config, random_weights(config, seed=8))
+    export_model(folder / "hf", folder / "onnx")
+    return folder / "onnx" / "model.onnx"
+
+
+def logits(path, ids):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(["logits"], make_feeds(graph_inputs(session.get_inputs()), ids))[0].astype(np.float64)
+
+
+def fails(capsys, *arguments) -> str:
+    """The one line that the failing command prints, behind what it says of the calibration."""
+    assert main([str(argument) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if not line.startswith("calibration: ")]
+    assert len(lines) == 1 and lines[0].startswith("elutq: error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    np.save(tmp_path / "tokens.npy", TOKENS)
+    return tmp_path / "tokens.npy"
+
+
+def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
+    data_free, calibrated = tmp_path / "free.onnx", tmp_path / "calibrated.onnx"
+    from elutq.compiler import compile as run_compiler
+
+    run_compiler(decoder, data_free, emit="hlq-onnx", quantize="hlq:bits=2,group=16,embedding=8")
+    report = quantize(decoder, calibrated, Options(bits=2, group=16, embedding=8), calibration=open_calibration(decoder, tokens))
+    onnx.checker.check_model(str(calibrated))
+    assert not (tmp_path / "calibrated.onnx.work").exists()
+    # Other tokens than those of the calibration.
+    ids = np.random.default_rng(6).integers(0, 61, (1, 60))
+    expected = logits(decoder, ids)
+    errors = [np.square(logits(path, ids) - expected).mean() for path in (data_free, calibrated)]
+    assert errors[1] < 0.7 * errors[0]
+    # Every layer's matrices are calibrated, the tied table is not.
+    assert [row.reason for row in report.rows if row.loss is None] == ["a table that tokens look up"]
+    assert len(report.rows) == 3 * 7 + 1
+
+
+def test_losses_are_those_of_the_activations(decoder, tokens, tmp_path):
+    # The first group's activations do not depend on other matrices than the table, which is 8 bits and nearly exact.
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=3, group=16, embedding=0, head=0),
+                      calibration=open_calibration(decoder, tokens))
+    model = onnx.load(decoder)
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    row = next(row for row in report.rows if row.name == "model.layers.0.self_attn.q_proj.weight")
+    node = next(node for node in model.graph.node if row.name in node.input)
+    model.graph.output.append(helper.make_empty_tensor_value_info(node.input[0]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = graph_inputs(session.get_inputs())
+    x = np.concatenate([session.run([node.input[0]], make_feeds(inputs, window[None]))[0][0] for window in TOKENS]).astype(np.float64)
+    weights, quantized = tensors[row.name].T.astype(np.float64), HLQModel(tmp_path / "q.onnx").read(row.name).dequantize()
+    loss = np.square(x @ (weights - quantized).T).sum(1).mean()
+    np.testing.assert_allclose(row.loss, loss, rtol=1e-4)
+    np.testing.assert_allclose(row.relative_loss, loss / np.square(x @ weights.T).sum(1).mean(), rtol=1e-4)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_interrupted_run_goes_on(decoder, tokens, tmp_path):
+    calibration, options = open_calibration(decoder, tokens), Options(bits=2, group=16)
+    quantize(decoder, tmp_path / "whole.onnx", Options(bits=2, group=16), calibration=calibration)
+    seen = []
+
+    def stop_after_three(group):
+        seen.append(group)
+        if len(seen) == 3:
+            raise Stop
+
+    work = tmp_path / "parts.onnx.work"
+    with pytest.raises(Stop):
+        Quantizer(decoder, options, calibration, work).solve(stop_after_three)
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("group-*.npz")}
+    assert len(finished) == 3
+    again = Quantizer(decoder, options, calibration, work)
+    again.solve()
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    again.write(tmp_path / "parts.onnx")
+    assert not work.exists()
+    whole, parts = HLQModel(tmp_path / "whole.onnx"), HLQModel(tmp_path / "parts.onnx")
+    assert whole.slots == parts.slots
+    for name in whole.slots:
+        for part in ("planes", "scales", "zeros"):
+            np.testing.assert_array_equal(getattr(whole.read(name), part), getattr(parts.read(name), part))
+
+
+def test_killed(decoder, tokens, tmp_path):
+    command = [sys.executable, "-m", "elutq", "quantize", decoder, "--bits", "3", "--group", "32", "--calibration", tokens, "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    output = tmp_path / "killed.onnx"
+    process = subprocess.Popen([str(word) for word in [*command, "-o", output]], env=environment)
+    while process.poll() is None and not list((tmp_path / "killed.onnx.work").glob("group-1.npz")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    for path in (output, tmp_path / "other.onnx"):
+        subprocess.run([str(word) for word in [*command, "-o", path]], env=environment, check=True)
+    assert (tmp_path / "killed.onnx.data").read_bytes() == (tmp_path / "other.onnx.data").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.onnx", "killed.onnx.data", "other.onnx", "other.onnx.data",
+                                                                "tokens.npy"]
+
+
+def test_report(decoder, tokens, tmp_path, capsys):
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--bits", "2", "--group", "16", "--calibration", tokens]
+    assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
+    assert "calibration: 12 samples of " in capsys.readouterr().err
+    report = json.loads((tmp_path / "r.json").read_text())
+    down = next(row for row in report["matrices"] if row["name"].endswith("layers.1.mlp.down_proj.weight"))
+    assert (down["n"], down["k"], down["bits"], down["group_size"]) == (48, 80, 2, 16)
+    # Two planes of 80 bits, and two scales and a zero of 16 bits for each of 5 groups.
+    assert down["bytes"] == 48 * (2 * 10 + 5 * 3 * 2)
+    assert 0 < down["relative_loss"] < 0.3 and down["reason"] == ""
+    assert main([str(word) for word in [*command, "-q", "--report", tmp_path / "r.html"]]) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("<rect ") == 21 and "model.layers.1.mlp.down_proj.weight" in page
+
+
+def test_dry_run(decoder, tokens, tmp_path, capsys):
+    assert main(["quantize", str(decoder), "--calibration", str(tokens), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "21 matrices in 12 groups" in text
+    assert "    48 columns: model.layers.0.mlp.gate_proj.weight [80], model.layers.0.mlp.up_proj.weight [80]" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tokens.npy"]
+
+
+def encoder(path, weights):
+    """relu(x a) b + x: no tokens, a batch of rows."""
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("Gemm", ["r", "b"], ["y0"], transB=1), helper.make_node("Add", ["y0", "x"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 40]) for name in "xy"]
+    graph = helper.make_graph(nodes, "main", values[:1], values[1:], [numpy_helper.from_array(w, name) for name, w in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10), path)
+
+
+def encoder_weights():
+    rng = np.random.default_rng(2)
+    return {name: rng.normal(0.1, 0.4, shape).astype(np.float32) for name, shape in (("a", (40, 64)), ("b", (40, 64)))}
+
+
+def test_a_model_without_tokens(compiler, tmp_path):
+    encoder(tmp_path / "m.onnx", encoder_weights())
+    rng = np.random.default_rng(9)
+    mixing = rng.standard_normal((40, 40)) * np.geomspace(1, 0.01, 40)
+    np.savez(tmp_path / "in.npz", x=(rng.standard_normal((50, 7, 40)) @ mixing).astype(np.float32))
+    np.savez(tmp_path / "wrong.npz", z=np.zeros((3, 7, 40), np.float32))
+    calibration = open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=20)
+    assert calibration.count == 20
+    # Samples of [1, 7, 40]: the model takes [rows, 40].
+    with pytest.raises(QuantizeError, match=r"a sample of 'x' has the shape \[1, 7, 40\], but the model takes \['rows', 40\]"):
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2, group=16), calibration=calibration)
+    with pytest.raises(QuantizeError, match="no array for the input 'x'"):
+        quantize(tmp_path / "m.onnx", tmp_path / "w.onnx", Options(bits=2), calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "wrong.npz"))
+    np.savez(tmp_path / "in.npz", x=(rng.standard_normal((350, 40)) @ mixing).astype(np.float32))
+    quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2, group=16), calibration=open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=350))
+    from elutq.compiler import compile as run_compiler
+
+    run_compiler(tmp_path / "m.onnx", tmp_path / "free.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16")
+    x = (rng.standard_normal((200, 40)) @ mixing).astype(np.float32)
+    y, free, fitted = (onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+                       for name in ("m.onnx", "free.onnx", "q.onnx"))
+    assert np.square(fitted - y).mean() < 0.7 * np.square(free - y).mean()
+
+
+@pytest.mark.parametrize("broken, message", [
+    ("weights", "'b': weights of row 3, .* not a finite number"), ("activations", "the activations 'r' hold values that are not finite")])
+def test_values_that_are_not_finite(broken, message, compiler, tmp_path):
+    weights = encoder_weights()
+    weights["b" if broken == "weights" else "a"][3, 4] = np.nan if broken == "weights" else 1e14
+    encoder(tmp_path / "m.onnx", weights)
+    x = np.random.default_rng(9).standard_normal((30, 40)).astype(np.float32) * (1 if broken == "weights" else 1e17)
+    with pytest.raises(ElutqError, match=message):
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=2), calibration=Calibration("x", arrays={"x": x}))
+    assert not (tmp_path / "q.onnx").exists()
+
+
+BAD_ARRAYS = {"floats.npy": "expected integers", "large.npy": "vocabulary has 61 tokens", "no.npz": "cannot be read as NumPy arrays",
+              "uneven.npz": "arrays of one number of samples"}
+BAD_TEXTS = {"missing.txt": "No such file", "empty.txt": "is empty", "latin.txt": "is not UTF-8", "short.txt": "a window needs 40"}
+
+
+@pytest.mark.parametrize("name", [*BAD_ARRAYS, *BAD_TEXTS])
+def test_bad_calibrations(name, decoder, tmp_path, capsys):
+    from tokenizers import Tokenizer, models
+
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    (tmp_path / "short.txt").write_text("abc" * 13)
+    np.save(tmp_path / "floats.npy", np.zeros((2, 8)))
+    np.save(tmp_path / "large.npy", np.full((2, 8), 61))
+    (tmp_path / "no.npz").write_bytes(b"no archive")
+    np.savez(tmp_path / "uneven.npz", a=np.zeros((2, 3)), b=np.zeros((3, 3)))
+    Tokenizer(models.BPE(vocab={chr(i + 97): i for i in range(26)}, merges=[])).save(str(tmp_path / "tokenizer.json"))
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--window", "40", "--calibration", tmp_path / name]
+    if name in BAD_TEXTS:
+        command += ["--tokenizer", tmp_path]
+    assert {**BAD_ARRAYS, **BAD_TEXTS}[name] in fails(capsys, *command)
+    assert not (tmp_path / "q.onnx").exists() and not (tmp_path / "q.onnx.work").exists()
+
+
+def test_bad_models(decoder, tokens, tmp_path, capsys):
+    (tmp_path / "text.onnx").write_text("no model")
+    assert "is no ONNX model" in fails(capsys, "quantize", tmp_path / "text.onnx", "-o", tmp_path / "q.onnx", "--calibration", tokens)
+    assert "missing.onnx'" in fails(capsys, "quantize", tmp_path / "missing.onnx", "-o", tmp_path / "q.onnx", "--calibration", tokens)
+    assert "name one with -o" in fails(capsys, "quantize", decoder, "--calibration", tokens)
+    assert "expected bits to be 1 to 4 or 8" in fails(capsys, "quantize", decoder, "-o", tmp_path / "q.onnx", "--bits", "5", "--calibration", tokens)
+
+
+def test_work_of_another_run(decoder, tokens, tmp_path, capsys):
+    calibration = open_calibration(decoder, tokens)
+    Quantizer(decoder, Options(bits=2), calibration, tmp_path / "w")
+    message = fails(capsys, "quantize", decoder, "-o", tmp_path / "q.onnx", "--bits", "3", "--calibration", tokens, "--work", tmp_path / "w")
+    assert "holds unfinished work of another model, other options or another calibration" in message
+
+
+def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
+    assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    linear = [row for row in report["matrices"] if row["loss"] is not None]
+    assert 4.2 < 8 * sum(row["bytes"] for row in linear) / sum(row["n"] * row["k"] for row in linear) <= 4.5
+    assert len({row["bits"] for row in linear}) > 1
+    assert {choice["name"]: choice["chosen"]["bits"] for choice in report["choices"]} == {row["name"]: row["bits"] for row in linear}
+    from elutq.compiler import compile as run_compiler
+
+    run_compiler(tmp_path / "q.onnx", tmp_path / "q.o", emit="obj", quantize="none")
