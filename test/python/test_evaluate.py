@@ -6,6 +6,7 @@ import math
 import numpy as np
 import onnx
 import pytest
+from genai_models import GenAISession, write_model
 from onnx import TensorProto, helper, numpy_helper
 from test_text import ids, write_tokenizer
 
@@ -14,6 +15,7 @@ from elutq.cli import main
 from elutq.errors import EvaluationError, FeedError, TextError
 from elutq.evaluation.metrics import Comparison, Mean
 from elutq.evaluation.scorers import open_scorer
+from elutq.text import open_tokenizer
 
 VOCABULARY, WIDTH = 96, 8
 TEXT = "The quick brown fox jumps over the lazy dog. Pack my box with five dozen liquor jugs! 0123456789 "
@@ -189,6 +191,17 @@ def test_the_path_of_a_compiled_library(compiled, path):
 def test_a_compiled_reference(compiled, tiny_model):
     result = elutq.evaluate(compiled / "tiny.onnx", reference=compiled, tokenizer=tiny_model.parent, text=TEXT, windows=1, window=40)
     assert result.reference_nll.value != result.nll.value and 0 < result.kl.value < 0.01
+
+
+@pytest.mark.parametrize("name", ["llama-fp32", "gemma3-fp32"])
+def test_graphs_of_the_model_builder(name, tmp_path):
+    """With a mask and a cache whose sizes genai_config.json tells; text longer than the sliding window of 16."""
+    folder = write_model(name, tmp_path / "model")
+    result = elutq.evaluate(folder, text=TEXT, windows=1, window=40)
+    tokens = np.array(open_tokenizer(folder).encode(TEXT)[:40])
+    session = GenAISession(folder)
+    logits = np.concatenate([session.feed([token]) for token in tokens[:-1]])
+    assert result.nll.value == pytest.approx(float(-np.log(softmax(logits)[np.arange(39), tokens[1:]]).mean()), rel=1e-4)
 
 
 def run(*arguments) -> int:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
@@ -57,8 +58,11 @@ class Evaluation:
         return self.windows * (self.window - 1)
 
     def to_json(self) -> dict[str, Any]:
+        def finite(value: float | None) -> float | None:  # JSON has no other numbers.
+            return value if value is not None and math.isfinite(value) else None
+
         def number(mean: Mean | None) -> dict[str, float | None] | None:
-            return mean and {"value": mean.value, "standard_error": mean.error}
+            return mean and {"value": finite(mean.value), "standard_error": finite(mean.error)}
 
         return {
             "elutq": __version__, "model": self.model, "kind": self.kind, "text": self.text, "tokenizer": self.tokenizer,
