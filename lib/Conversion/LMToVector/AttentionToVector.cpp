@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../CacheLine.h"
 #include "AttentionLowering.h"
 
 using namespace mlir;
@@ -19,7 +20,6 @@ using namespace elutq::lm;
 
 namespace {
 
-constexpr int64_t kLineBytes = 64;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
@@ -79,7 +79,7 @@ struct VectorEmitter : AttentionEmitter {
   /// that memory sends on while the scores keep the processor busy, and rows of values are there even if only a piece of each is
   /// used at a time. Into the second-level cache, which holds a part; what lies beyond the cache is asked for in vain.
   void prefetchValues(Value kvHead, Value slot, Value offset, int64_t count) {
-    int64_t line = kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
+    int64_t line = elutq::kLineBytes * 8 / cast<MemRefType>(value.getType()).getElementTypeBitWidth();
     for (int64_t i = 0; i < count; i += line)
       memref::PrefetchOp::create(b, loc, value, ValueRange{kvHead, slot, add(offset, index(i))}, /*isWrite=*/false,
                                  /*localityHint=*/2, /*isDataCache=*/true);
