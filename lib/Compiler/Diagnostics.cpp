@@ -44,14 +44,16 @@ static std::string oneLine(const mlir::Diagnostic &diagnostic) {
   return text;
 }
 
-DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context)
-    : handler(&context, [this](mlir::Diagnostic &diagnostic) {
+DiagnosticCollector::DiagnosticCollector(mlir::MLIRContext &context, std::function<void(StringRef)> log)
+    : handler(&context, [this, log](mlir::Diagnostic &diagnostic) {
         std::lock_guard<std::mutex> lock(mutex);
         if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error) {
           if (first.empty())
             first = oneLine(diagnostic);
         } else if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning) {
-          errs() << "elutq-compile: warning: " << oneLine(diagnostic) << "\n";
+          log("elutq-compile: warning: " + oneLine(diagnostic) + "\n");
+        } else if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Remark && takeRemark) {
+          takeRemark(describe(diagnostic.getLocation()), diagnostic.str());
         }
         return mlir::success();
       }) {

@@ -12,15 +12,19 @@
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <mutex>
 #include <string>
 
 namespace elutq {
 
-/// Keeps the first error that a pass reports, in place of printing it; prints warnings.
+/// Keeps the first error that a pass reports, in place of printing it; tells warnings.
 class DiagnosticCollector {
 public:
-  explicit DiagnosticCollector(mlir::MLIRContext &context);
+  DiagnosticCollector(mlir::MLIRContext &context, std::function<void(llvm::StringRef)> log);
+
+  /// What remarks are handed to, with the node's name; without it, they go nowhere.
+  std::function<void(std::string node, std::string text)> takeRemark;
 
   /// What went wrong in `stage`: the reported error with the node's name, or else `fallback`, or else the stage's name.
   llvm::Error takeError(llvm::StringRef stage, llvm::Error fallback = llvm::Error::success());

@@ -21,6 +21,7 @@
 #include "elutq/Target/CPU/Linker.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
 #include "elutq/TokenizerBuilder.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -31,6 +32,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ThreadPool.h"
 #include "llvm/Support/xxhash.h"
@@ -47,25 +49,25 @@ namespace {
 /// Says what is going on, and how long it took.
 class Progress {
 public:
-  Progress(bool quiet, bool timing) : quiet(quiet), timing(timing) {}
+  explicit Progress(const CompileOptions &options) : options(options) {}
   ~Progress() { finish(); }
 
   void start(StringRef stage, StringRef detail = "") {
     finish();
     name = stage.str();
     begin = std::chrono::steady_clock::now();
-    if (!quiet)
-      errs() << "elutq-compile: " << stage << (detail.empty() ? "" : " ") << detail << "\n";
+    if (!options.quiet)
+      options.log(("elutq-compile: " + stage + (detail.empty() ? "" : " ") + detail + "\n").str());
   }
 
 private:
   void finish() {
-    if (timing && !name.empty())
-      errs() << format("elutq-compile: %8.3f s  %s\n",
-                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), name.c_str());
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (options.timing && !name.empty())
+      options.log(formatv("elutq-compile: {0,8:F3} s  {1}\n", seconds, name).str());
     name.clear();
   }
-  bool quiet, timing;
+  const CompileOptions &options;
   std::string name;
   std::chrono::steady_clock::time_point begin;
 };
@@ -82,11 +84,14 @@ private:
   Error lowerToLLVM();
   Error emitMachineCode();
   Error addTokenizer(Package &package) const;
+  /// Runs the passes that `build` adds and verifies what they leave. They are trusted in between: verification of a whole module behind
+  /// each pass takes time that grows with the number of layers.
+  LogicalResult runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build);
   Error runStage(StringRef name, const Twine &detail, function_ref<void(mlir::OpPassManager &)> build);
   Error printIR(ModuleOp op);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
-  Error writeReport();
+  Error writeReport(const ScalarOps *scalarOps);
   std::vector<std::pair<std::string, std::string>> metaData(uint64_t buildId) const;
 
   const CompileOptions &options;
@@ -116,22 +121,25 @@ static mlir::DialectRegistry makeRegistry() {
 }
 
 Compilation::Compilation(const CompileOptions &options, StringRef compilerPath)
-    : options(options), compilerPath(compilerPath), progress(options.quiet, options.timing),
-      context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED), diagnostics(context) {
+    : options(options), compilerPath(compilerPath), progress(options),
+      context(makeRegistry(), mlir::MLIRContext::Threading::DISABLED), diagnostics(context, options.log) {
   pool = std::make_unique<llvm::StdThreadPool>(hardware_concurrency(options.threads));
   if (options.threads != 1)
     context.setThreadPool(*pool);
   context.loadAllAvailableDialects();
 }
 
+LogicalResult Compilation::runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build) {
+  mlir::PassManager manager(&context);
+  manager.enableVerifier(false);
+  build(manager);
+  return failed(manager.run(op)) ? failure() : mlir::verify(op);
+}
+
 Error Compilation::runStage(StringRef name, const Twine &detail,
                             function_ref<void(mlir::OpPassManager &)> build) {
   progress.start(name, detail.str());
-  mlir::PassManager manager(&context);
-  build(manager);
-  if (failed(manager.run(*module)))
-    return diagnostics.takeError(name);
-  return Error::success();
+  return failed(runPasses(*module, build)) ? diagnostics.takeError(name) : Error::success();
 }
 
 /// Prints without the contents of resources: a limit of 0 is the only one for which MLIR does not format them first.
@@ -176,14 +184,12 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
   auto result = importONNX(options.input, &context, importOptions);
   if (!result)
     return result.takeError();
-  mlir::PassManager manager(&context);
   NormalizeOptions normalize;
   normalize.entry = entry.str();
   normalize.chunk = options.chunk;
   normalize.maxContext = maxContext;
   normalize.kvCache = options.cacheType;
-  buildNormalizePipeline(manager, normalize);
-  if (failed(manager.run(**result)))
+  if (failed(runPasses(**result, [&](mlir::OpPassManager &manager) { buildNormalizePipeline(manager, normalize); })))
     return diagnostics.takeError("normalize");
   return result;
 }
@@ -223,11 +229,13 @@ Error Compilation::importAndNormalize() {
 }
 
 Error Compilation::quantizeAndPack() {
+  diagnostics.takeRemark = [&](std::string, std::string text) { options.log("elutq-compile: " + text + "\n"); };
   if (options.quantization.enabled)
     if (Error error = runStage("quantize", formatQuantization(options.quantization), [&](mlir::OpPassManager &manager) {
           buildQuantizeStage(manager, options.quantization, options.threads, !options.quiet);
         }))
       return error;
+  diagnostics.takeRemark = nullptr;
   if (options.emit == EmitKind::HLQ)
     return printIR(*module);
   if (options.tune)
@@ -238,11 +246,8 @@ Error Compilation::quantizeAndPack() {
       }))
     return error;
   report = collectReport(*module, tuned);
-  if (options.report)
-    if (Error error = writeReport())
-      return error;
   return runStage("pack weights", "",
-                  [&](mlir::OpPassManager &manager) { buildPackStage(manager, options.threads); });
+                  [&](mlir::OpPassManager &manager) { buildPackWeightsPipeline(manager, options.threads); });
 }
 
 /// Leaves its choices to `hlq-select-kernel`, which keeps them.
@@ -257,9 +262,9 @@ Error Compilation::tuneKernels() {
     for (const tune::TimedKernel &kernel : kernels)
       best = std::min(best, kernel.time);
     if (!options.quiet)
-      errs() << "elutq-compile: timed " << kernels.size() << " kernels of " << product.m << " x " << product.k << " x " << product.n
-             << ", " << product.bits << " bits: "
-             << format("best %.1f us, the cost model's %.1f us\n", best, kernels.front().time);
+      options.log(formatv("elutq-compile: timed {0} kernels of {1} x {2} x {3}, {4} bits: best {5:F1} us, the cost model's {6:F1} us\n",
+                          kernels.size(), product.m, product.k, product.n, product.bits, best, kernels.front().time)
+                      .str());
   };
   auto result = tune::tuneKernels(*module, *selector, target, show);
   if (!result)
@@ -268,43 +273,44 @@ Error Compilation::tuneKernels() {
   return Error::success();
 }
 
-Error Compilation::writeReport() {
+Error Compilation::writeReport(const ScalarOps *scalarOps) {
+  if (!options.report)
+    return Error::success();
   std::string text;
   raw_string_ostream os(text);
-  printReport(report, os);
+  printReport(report, scalarOps, os);
   if (*options.report != "-")
     return writeText(*options.report, text);
-  errs() << text;
+  options.log(text);
   return Error::success();
 }
 
 Error Compilation::lowerToLLVM() {
-  Error tiled = runStage("tile and bufferize", "", [](mlir::OpPassManager &manager) {
-    buildTileAndBufferizePipeline(manager, TileOptions());
-  });
-  if (tiled)
-    return tiled;
+  std::string isa = target.getISA().str();
+  LoweringStages stages(isa, /*remarks=*/options.report.has_value());
+  if (Error error = runStage(stages.tile.name, "", stages.tile.build))
+    return error;
   if (options.emit == EmitKind::Loops) {
     if (Error error = runStage("lower to loops", "", buildToLoopsPipeline))
       return error;
+    if (Error error = writeReport(nullptr))
+      return error;
     return printIR(*module);
   }
-  Error vectorized = runStage("vectorize", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
-    VectorizeOptions vectorize;
-    vectorize.isa = target.getISA().str();
-    buildVectorizePipeline(manager, vectorize);
-  });
+  ScalarOps scalarOps;
+  diagnostics.takeRemark = [&](std::string node, std::string text) {
+    ++scalarOps[{text.substr(0, text.find(' ')), node.empty() ? "(unnamed)" : node}];
+  };
+  Error vectorized = runStage(stages.vectorize.name, "for " + isa, stages.vectorize.build);
+  diagnostics.takeRemark = nullptr;
   if (vectorized)
     return vectorized;
+  if (Error error = writeReport(&scalarOps))
+    return error;
   if (options.emit == EmitKind::Vector)
     return printIR(*module);
-  Error lowered = runStage("lower to llvm", "for " + target.getISA(), [&](mlir::OpPassManager &manager) {
-    LowerToLLVMOptions lower;
-    lower.isa = target.getISA().str();
-    buildLowerToLLVMPipeline(manager, lower);
-  });
-  if (lowered)
-    return lowered;
+  if (Error error = runStage(stages.lower.name, "for " + isa, stages.lower.build))
+    return error;
   plan = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.plan");
   tasks = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.tasks");
   if (options.emit == EmitKind::LLVM)

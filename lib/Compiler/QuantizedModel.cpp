@@ -42,8 +42,9 @@ static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matr
   if (!result)
     return result.takeError();
   if (!options.quiet)
-    errs() << "elutq-compile: quantized " << matrix.name << " (" << matrix.n << " x " << matrix.k << ", " << fit.bits
-           << " bits)\n";
+    options.log(("elutq-compile: quantized " + matrix.name + " (" + Twine(matrix.n) + " x " + Twine(matrix.k) + ", " + Twine(fit.bits) +
+                 " bits)\n")
+                    .str());
   return std::move(*result);
 }
 

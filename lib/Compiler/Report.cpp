@@ -92,7 +92,7 @@ int64_t elutq::weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry
   return bytes;
 }
 
-void elutq::printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os) {
+void elutq::printReport(llvm::ArrayRef<ReportRow> rows, const ScalarOps *scalarOps, llvm::raw_ostream &os) {
   size_t width = 4;
   for (const ReportRow &row : rows)
     width = std::max(width, row.node.size());
@@ -110,4 +110,9 @@ void elutq::printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os) {
                    << llvm::format("%12lld", static_cast<long long>(row.bytes))
                    << (row.tuned.empty() ? "" : "  ") << row.tuned << "\n";
   }
+  if (!scalarOps)
+    return;
+  os << (scalarOps->empty() ? "all linalg ops are vectorized\n" : "scalar, layers that share their code counted once:\n");
+  for (const auto &[op, count] : *scalarOps)
+    os << llvm::format("%6u  ", count) << op.first << "  " << op.second << "\n";
 }

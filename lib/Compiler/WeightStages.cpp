@@ -37,10 +37,3 @@ void elutq::buildSelectStage(mlir::OpPassManager &manager, StringRef isa, const 
   select.algorithm = getAlgorithm(options).str();
   manager.addNestedPass<mlir::func::FuncOp>(hlq::createSelectKernelPass(select));
 }
-
-void elutq::buildPackStage(mlir::OpPassManager &manager, unsigned threads) {
-  manager.addNestedPass<mlir::func::FuncOp>(hlq::createLowerLinearPass());
-  hlq::PackWeightsPassOptions pack;
-  pack.threads = threads;
-  manager.addPass(hlq::createPackWeightsPass(pack));
-}

@@ -17,7 +17,6 @@ void buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationOptions 
 /// The algorithm of `hlq-select-kernel` that `options` ask for.
 llvm::StringRef getAlgorithm(const CompileOptions &options);
 void buildSelectStage(mlir::OpPassManager &manager, llvm::StringRef isa, const CompileOptions &options);
-void buildPackStage(mlir::OpPassManager &manager, unsigned threads);
 
 } // namespace elutq
 

@@ -7,6 +7,7 @@
 
 #include "elutq/Pipelines/Pipelines.h"
 #include "elutq/Conversion/Passes.h"
+#include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
@@ -18,6 +19,13 @@
 
 using namespace mlir;
 using namespace elutq;
+
+void elutq::buildPackWeightsPipeline(OpPassManager &manager, unsigned threads) {
+  manager.addNestedPass<func::FuncOp>(hlq::createLowerLinearPass());
+  hlq::PackWeightsPassOptions pack;
+  pack.threads = threads;
+  manager.addPass(hlq::createPackWeightsPass(pack));
+}
 
 void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOptions &options) {
   OpPassManager &functions = manager.nest<func::FuncOp>();
@@ -53,7 +61,7 @@ void elutq::buildToLoopsPipeline(OpPassManager &manager) {
   OpPassManager &functions = manager.nest<func::FuncOp>();
   functions.addPass(createConvertHLQToLoopsPass());
   functions.addPass(createConvertLMToLoopsPass());
-  functions.addPass(createVectorizeLinalgPass(VectorizeLinalgPassOptions{/*vectors=*/false}));
+  functions.addPass(createVectorizeLinalgPass(VectorizeLinalgPassOptions{/*vectors=*/false, /*remarks=*/false}));
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
 }
@@ -64,7 +72,7 @@ void elutq::buildVectorizePipeline(OpPassManager &manager, const VectorizeOption
   // What 32 registers of 512 bits hold beside their operands, else what 16 of 256 or 32 of 128 hold.
   int64_t accumulators = StringRef(options.isa).starts_with("avx512") ? 16 : 6;
   functions.addPass(createConvertLMToVectorPass(ConvertLMToVectorPassOptions{accumulators}));
-  functions.addPass(createVectorizeLinalgPass());
+  functions.addPass(createVectorizeLinalgPass(VectorizeLinalgPassOptions{/*vectors=*/true, options.remarks}));
   functions.addPass(createCanonicalizerPass());
   functions.addPass(createCSEPass());
 }
@@ -96,6 +104,21 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
   manager.addPass(createVerifyLLVMPass());
+}
+
+LoweringStages::LoweringStages(StringRef isa, bool remarks) {
+  tile = {"tile and bufferize", [](OpPassManager &manager) { buildTileAndBufferizePipeline(manager, TileOptions()); }};
+  vectorize = {"vectorize", [isa = isa.str(), remarks](OpPassManager &manager) {
+                 VectorizeOptions options;
+                 options.isa = isa;
+                 options.remarks = remarks;
+                 buildVectorizePipeline(manager, options);
+               }};
+  lower = {"lower to llvm", [isa = isa.str()](OpPassManager &manager) {
+             LowerToLLVMOptions options;
+             options.isa = isa;
+             buildLowerToLLVMPipeline(manager, options);
+           }};
 }
 
 void elutq::registerPipelines() {

@@ -223,6 +223,61 @@ LogicalResult collectBuffers(Group &group) {
   return success();
 }
 
+/// How often each loop of `forall` runs; `getBound` gives what stands for an upper bound that is not constant.
+SmallVector<Value> countTrips(OpBuilder &b, scf::ForallOp forall, function_ref<Value(Value)> getBound) {
+  Location loc = forall.getLoc();
+  SmallVector<Value> trips;
+  for (auto [lower, upper, step] :
+       llvm::zip_equal(forall.getMixedLowerBound(), forall.getMixedUpperBound(), forall.getMixedStep())) {
+    int64_t lo = *getConstantIntValue(lower), st = *getConstantIntValue(step);
+    auto constant = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(b, loc, value); };
+    std::optional<int64_t> up = getConstantIntValue(upper);
+    Value rounded = b.createOrFold<arith::AddIOp>(loc, up ? constant(*up) : getBound(cast<Value>(upper)), constant(st - 1 - lo));
+    trips.push_back(b.createOrFold<arith::DivUIOp>(loc, rounded, constant(st)));
+  }
+  return trips;
+}
+
+Value multiply(OpBuilder &b, Location loc, ValueRange numbers) {
+  Value product = numbers.front();
+  for (Value number : numbers.drop_front())
+    product = b.createOrFold<arith::MulIOp>(loc, product, number);
+  return product;
+}
+
+/// Whether all that is not constant are the upper bounds, which come from numbers that the entry has.
+bool hasKnownLoops(const Group &group) {
+  return llvm::all_of(group.ops, [](Operation *op) {
+    auto forall = cast<scf::ForallOp>(op);
+    return llvm::all_of(llvm::concat<OpFoldResult>(forall.getMixedLowerBound(), forall.getMixedStep()),
+                        [](OpFoldResult number) { return getConstantIntValue(number).has_value(); });
+  });
+}
+
+/// `value`, computed again before what `b` emits.
+Value cloneNumber(OpBuilder &b, Value value, IRMapping &mapping) {
+  Operation *op = value.getDefiningOp();
+  if (!op || mapping.contains(value))
+    return mapping.lookupOrDefault(value);
+  for (Value operand : op->getOperands())
+    cloneNumber(b, operand, mapping);
+  b.clone(*op, mapping);
+  return mapping.lookup(value);
+}
+
+/// How often all loops of a group run.
+Value countIterations(OpBuilder &b, const Group &group) {
+  IRMapping mapping;
+  Value sum;
+  for (Operation *op : group.ops) {
+    SmallVector<Value> trips =
+        countTrips(b, cast<scf::ForallOp>(op), [&](Value bound) { return cloneNumber(b, bound, mapping); });
+    Value total = multiply(b, op->getLoc(), trips);
+    sum = sum ? b.createOrFold<arith::AddIOp>(op->getLoc(), sum, total) : total;
+  }
+  return sum;
+}
+
 /// Builds the function of one group.
 class TaskBuilder {
 public:
@@ -341,37 +396,32 @@ private:
 
   /// Iterations are numbered through all loops; each loop runs its part of [begin, end).
   void emitLoops() {
-    int64_t first = 0;
+    Value first = index(0);
     for (Operation *op : group.ops) {
       auto forall = cast<scf::ForallOp>(op);
       Location loc = op->getLoc();
-      SmallVector<int64_t> lower, step, trips;
-      int64_t total = 1;
-      for (auto [lo, up, st] :
-           llvm::zip_equal(forall.getMixedLowerBound(), forall.getMixedUpperBound(), forall.getMixedStep())) {
-        lower.push_back(*getConstantIntValue(lo));
-        step.push_back(*getConstantIntValue(st));
-        trips.push_back(llvm::divideCeil(*getConstantIntValue(up) - lower.back(), step.back()));
-        total *= trips.back();
-      }
-      Value begin = arith::MaxSIOp::create(b, loc, task.getArgument(Begin), index(first));
-      Value end = arith::MinSIOp::create(b, loc, task.getArgument(End), index(first + total));
+      SmallVector<Value> trips = countTrips(b, forall, [&](Value bound) { return remap(bound); });
+      Value next = b.createOrFold<arith::AddIOp>(loc, first, multiply(b, loc, trips));
+      Value begin = arith::MaxSIOp::create(b, loc, task.getArgument(Begin), first);
+      Value end = arith::MinSIOp::create(b, loc, task.getArgument(End), next);
       auto loop = scf::ForOp::create(b, loc, begin, end, index(1));
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(loop.getBody());
-      Value rest = arith::SubIOp::create(b, loc, loop.getInductionVar(), index(first));
+      Value rest = arith::SubIOp::create(b, loc, loop.getInductionVar(), first);
       for (int64_t dim = trips.size() - 1; dim >= 0; --dim) {
         Value trip = rest;
         if (dim > 0) {
-          trip = arith::RemUIOp::create(b, loc, rest, index(trips[dim]));
-          rest = arith::DivUIOp::create(b, loc, rest, index(trips[dim]));
+          trip = arith::RemUIOp::create(b, loc, rest, trips[dim]);
+          rest = arith::DivUIOp::create(b, loc, rest, trips[dim]);
         }
-        Value scaled = arith::MulIOp::create(b, loc, trip, index(step[dim]));
-        mapping.map(forall.getInductionVars()[dim], arith::AddIOp::create(b, loc, scaled, index(lower[dim])).getResult());
+        Value step = index(*getConstantIntValue(forall.getMixedStep()[dim]));
+        Value lower = index(*getConstantIntValue(forall.getMixedLowerBound()[dim]));
+        Value scaled = arith::MulIOp::create(b, loc, trip, step);
+        mapping.map(forall.getInductionVars()[dim], arith::AddIOp::create(b, loc, scaled, lower).getResult());
       }
       for (Operation &nested : forall.getBody()->without_terminator())
         emitClone(&nested);
-      first += total;
+      first = next;
     }
   }
 
@@ -383,25 +433,6 @@ private:
   /// The last op of the run at the start of the task that computes what comes from outside.
   Operation *preamble = nullptr;
 };
-
-/// Iterations of all loops of a group, or nothing where a bound is not constant.
-std::optional<int64_t> countIterations(const Group &group) {
-  int64_t sum = 0;
-  for (Operation *op : group.ops) {
-    auto forall = cast<scf::ForallOp>(op);
-    int64_t total = 1;
-    for (auto [lower, upper, step] :
-         llvm::zip_equal(forall.getMixedLowerBound(), forall.getMixedUpperBound(), forall.getMixedStep())) {
-      std::optional<int64_t> lo = getConstantIntValue(lower), up = getConstantIntValue(upper),
-                             st = getConstantIntValue(step);
-      if (!lo || !up || !st)
-        return std::nullopt;
-      total *= llvm::divideCeil(*up - *lo, *st);
-    }
-    sum += total;
-  }
-  return sum;
-}
 
 /// The node that a location names, empty for none.
 StringRef nodeName(Location loc) {
@@ -506,8 +537,7 @@ void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, Op
                            DenseElementsAttr::get(tensorType, ArrayRef<int64_t>(offsets)), /*constant=*/true,
                            /*alignment=*/IntegerAttr());
   Value args = memref::GetGlobalOp::create(b, loc, argsType, argsName);
-  int64_t iterations = group.parallel ? *countIterations(group) : 1;
-  Value n = arith::ConstantIndexOp::create(b, loc, iterations);
+  Value n = group.parallel ? countIterations(b, group) : arith::ConstantIndexOp::create(b, loc, 1).getResult();
   SmallVector<Value> operands;
   for (unsigned i : {Arena, Weights, Cache})
     operands.push_back(entry.getArgument(i));
@@ -539,8 +569,8 @@ void OutlineTasks::runOnOperation() {
     for (Group &group : entries.back().second) {
       if (failed(collectBuffers(group)))
         return signalPassFailure();
-      if (group.parallel && !countIterations(group)) {
-        group.ops.front()->emitOpError("expected constant bounds");
+      if (group.parallel && !hasKnownLoops(group)) {
+        group.ops.front()->emitOpError("expected constant lower bounds and steps");
         return signalPassFailure();
       }
       most = std::max(most, group.buffers.size());

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Buffers.h"
+#include "StepRows.h"
 #include "Tasks.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/LM/IR/LM.h"
@@ -42,7 +43,7 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
   using TileParallelPassBase::TileParallelPassBase;
 
   /// Tile sizes of the loops of `op`, 0 for loops that stay whole; empty where the op stays serial.
-  SmallVector<int64_t> tileSizes(Operation *op) {
+  SmallVector<int64_t> tileSizes(Operation *op, std::optional<RowDim> rowLoop) {
     return TypeSwitch<Operation *, SmallVector<int64_t>>(op)
         .Case<hlq::LutMatmulOp, hlq::CodeMatmulOp>([&](auto op) -> SmallVector<int64_t> {
           int64_t blocks = dimSize(op.getPacked(), 0);
@@ -74,12 +75,15 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
             return {};
           return {largestDivisor(heads, llvm::divideCeil(heads, kTasks))};
         })
-        .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op); })
+        .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op, rowLoop); })
         .Default([](Operation *) { return SmallVector<int64_t>(); });
   }
 
   /// Whether each element of a producer is needed by one tile of `op`.
   static bool takesProducers(Operation *op) { return isa<hlq::BuildLutOp, hlq::QuantizeRowsOp>(op); }
+
+  /// Whether `op` takes any number of rows, and not only as many as are known.
+  static bool isProduct(Operation *op) { return isa<hlq::LutMatmulOp, hlq::CodeMatmulOp>(op); }
 
   /// Whether each element of `value` is computed for itself.
   static bool isElementwise(OpResult value) {
@@ -88,7 +92,7 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
            !isa<linalg::FillOp>(op.getOperation());
   }
 
-  SmallVector<int64_t> linalgTileSizes(linalg::LinalgOp op) {
+  SmallVector<int64_t> linalgTileSizes(linalg::LinalgOp op, std::optional<RowDim> rowLoop) {
     SmallVector<int64_t> ranges = op.getStaticLoopRanges(), sizes(ranges.size(), 0);
     if (isa<linalg::FillOp>(op.getOperation()) || llvm::any_of(ranges, ShapedType::isDynamic))
       return {};
@@ -108,6 +112,9 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
       llvm::append_range(parallel, dims->n);
     } else {
       op.getParallelDims(parallel);
+      // A step that fills no chunk needs fewer rows.
+      if (auto *place = rowLoop ? llvm::find(parallel, rowLoop->dim) : parallel.end(); place != parallel.end())
+        std::rotate(parallel.begin(), place, place + 1);
     }
     for (unsigned dim : parallel) {
       if (ranges[dim] < 2)
@@ -123,7 +130,53 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
     return {};
   }
 
+  /// The number of iterations of a row loop that a step needs.
+  static Value createRowBound(OpBuilder &b, Location loc, Value count, const RowDim &rowLoop) {
+    AffineExpr iterations = b.getAffineDimExpr(0).ceilDiv(rowLoop.rows);
+    return getValueOrCreateConstantIndexOp(
+        b, loc, affine::makeComposedFoldedAffineApply(b, loc, iterations, {OpFoldResult(count)}));
+  }
+
+  /// Lets loop `number` of `forall` end at `bound`. What the iterations behind it would have written is read by nobody.
+  static void limitLoop(scf::ForallOp forall, unsigned number, Value bound) {
+    SmallVector<OpFoldResult> upper = forall.getMixedUpperBound();
+    upper[number] = bound;
+    SmallVector<Value> values;
+    SmallVector<int64_t> numbers;
+    dispatchIndexOpFoldResults(upper, values, numbers);
+    forall.getDynamicUpperBoundMutable().assign(values);
+    forall.setStaticUpperBound(numbers);
+  }
+
+  /// Whether `forall` has more than one iteration: else it goes away, and its body would have to write to an empty tensor in parts,
+  /// which elutq-split-empty gives memory of their own.
+  static bool hasIterations(scf::ForallOp forall) {
+    return getConstantIntValue(forall.getMixedUpperBound()[0]) > getConstantIntValue(forall.getMixedStep()[0]);
+  }
+
+  /// Makes `op`, whose row loop is whole, compute its first `bound` iterations only.
+  static LogicalResult limitRows(RewriterBase &rewriter, TilingInterface op, int64_t rowLoop, Value bound) {
+    rewriter.setInsertionPoint(op);
+    SmallVector<OpFoldResult> offsets, sizes, resultOffsets, resultSizes;
+    for (const Range &range : op.getIterationDomain(rewriter)) {
+      offsets.push_back(range.offset);
+      sizes.push_back(range.size);
+    }
+    sizes[rowLoop] = bound;
+    FailureOr<TilingResult> part = op.getTiledImplementation(rewriter, offsets, sizes);
+    if (failed(part) || failed(op.getResultTilePosition(rewriter, 0, offsets, sizes, resultOffsets, resultSizes)))
+      return failure();
+    Value init = cast<DestinationStyleOpInterface>(op.getOperation()).getDpsInits()[0];
+    SmallVector<OpFoldResult> strides(resultSizes.size(), rewriter.getIndexAttr(1));
+    Value whole = tensor::InsertSliceOp::create(rewriter, op.getLoc(), part->tiledValues[0], init, resultOffsets, resultSizes, strides);
+    rewriter.replaceOp(op, whole);
+    return success();
+  }
+
   void runOnOperation() override {
+    if (getOperation().isExternal())
+      return;
+    StepRows rows(getOperation().getFunctionBody().front());
     SmallVector<TilingInterface> ops;
     getOperation()->walk<WalkOrder::PreOrder>([&](Operation *op) {
       if (isa<scf::ForallOp>(op))
@@ -140,13 +193,17 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
         rewriter.eraseOp(op);
         continue;
       }
-      SmallVector<int64_t> sizes = tileSizes(op);
+      std::optional<RowDim> rowLoop = rows.getRowLoop(op);
+      SmallVector<int64_t> sizes = tileSizes(op, rowLoop);
       if (llvm::all_of(sizes, [](int64_t size) { return size == 0; }))
         continue;
       scf::SCFTilingOptions options;
       options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
       options.setTileSizes(getAsIndexOpFoldResult(&getContext(), sizes));
       rewriter.setInsertionPoint(op);
+      Value bound;
+      if (rowLoop)
+        bound = createRowBound(rewriter, op.getLoc(), rows.getCount(), *rowLoop);
       scf::SCFTileAndFuseOptions fuse;
       fuse.setTilingOptions(options);
       fuse.setFusionControlFn([&](tensor::ExtractSliceOp slice, OpResult producer, bool isInit) {
@@ -161,6 +218,16 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
       if (failed(tiled)) {
         op.emitOpError("cannot be tiled");
         return signalPassFailure();
+      }
+      auto forall = cast<scf::ForallOp>(tiled->loops.front());
+      if (rowLoop && sizes[rowLoop->dim] != 0) {
+        unsigned number = llvm::count_if(ArrayRef(sizes).take_front(rowLoop->dim), [](int64_t size) { return size != 0; });
+        limitLoop(forall, number, bound);
+        ++numLimited;
+      } else if (rowLoop && isProduct(op) && hasIterations(forall)) {
+        if (failed(limitRows(rewriter, cast<TilingInterface>(tiled->tiledAndFusedOps.front()), rowLoop->dim, bound)))
+          return signalPassFailure();
+        ++numLimited;
       }
       SmallVector<Value> replacements;
       for (Value result : op->getResults())

@@ -108,6 +108,8 @@ struct VectorizeLinalg : elutq::impl::VectorizeLinalgPassBase<VectorizeLinalg> {
         ++numVectorized;
         continue;
       }
+      if (vectors && remarks)
+        op->emitRemark() << op->getName() << " stays scalar";
       if (failed(linalg::linalgOpToLoops(rewriter, op))) {
         op.emitOpError("cannot be lowered to loops");
         return signalPassFailure();

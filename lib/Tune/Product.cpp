@@ -218,32 +218,17 @@ Error Compilation::lower(Product &product) {
     int64_t blocks = (options.n + layout.getRows() - 1) / layout.getRows();
     product.packedBytes = blocks * layout.getRowBlockBytes(linear.getNumGroups());
   });
-  error = run("pack weights", [](mlir::OpPassManager &manager) {
-    manager.addNestedPass<mlir::func::FuncOp>(hlq::createLowerLinearPass());
-    manager.addPass(hlq::createPackWeightsPass());
-  });
+  error = run("pack weights", [](mlir::OpPassManager &manager) { buildPackWeightsPipeline(manager, /*threads=*/0); });
   if (error)
     return error;
-  error = run("tile and bufferize",
-              [](mlir::OpPassManager &manager) { buildTileAndBufferizePipeline(manager, TileOptions()); });
-  if (error)
-    return error;
-  error = run("vectorize", [&](mlir::OpPassManager &manager) {
-    VectorizeOptions vectorize;
-    vectorize.isa = product.isa;
-    buildVectorizePipeline(manager, vectorize);
-  });
-  if (error)
-    return error;
-  error = run("lower to llvm", [&](mlir::OpPassManager &manager) {
-    LowerToLLVMOptions lower;
-    lower.isa = product.isa;
-    buildLowerToLLVMPipeline(manager, lower);
-  });
+  LoweringStages stages(product.isa);
+  for (const Stage &stage : {stages.tile, stages.vectorize, stages.lower})
+    if (Error failure = run(stage.name, stage.build))
+      return failure;
   auto plan = (*module)->getAttrOfType<mlir::DictionaryAttr>("elutq.plan");
   product.arenaBytes = getNumber(plan, "arena_bytes");
   product.weightsBytes = getNumber(plan, "weights_bytes");
-  return error;
+  return Error::success();
 }
 
 static Error writeFile(StringRef path, StringRef bytes) {

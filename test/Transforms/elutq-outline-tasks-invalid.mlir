@@ -22,13 +22,13 @@ func.func @number_from_memory(%tokens: memref<1xi64>, %count: index, %position: 
 
 // -----
 
-func.func @dynamic_bound(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+func.func @dynamic_step(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
                          %cache: memref<64xi8>, %result: memref<1xf32>) {
   %f = arith.constant 1.0 : f32
   %c64 = arith.constant 64 : index
   %a = memref.view %arena[%c64][] : memref<256xi8> to memref<4xf32>
-  // expected-error @+1 {{'scf.forall' op expected constant bounds}}
-  scf.forall (%i) in (%count) {
+  // expected-error @+1 {{'scf.forall' op expected constant lower bounds and steps}}
+  scf.forall (%i) = (0) to (4) step (%count) {
     memref.store %f, %a[%i] : memref<4xf32>
   }
   return

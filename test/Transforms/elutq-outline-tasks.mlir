@@ -137,3 +137,31 @@ func.func @cached(%tokens: memref<1xi64>, %count: index, %position: index, %aren
   }
   return
 }
+
+// -----
+
+// An upper bound may be a number that the entry computes: the call computes it again, the task from the header.
+// CHECK-LABEL: func.func @short_step(
+// CHECK-SAME:    %{{.+}}: memref<1xi64>, %[[COUNT:[^:]+]]: index
+// CHECK:         %[[TRIPS:.+]] = arith.divui
+// CHECK:         %[[N:.+]] = arith.addi %[[TRIPS]], %c2
+// CHECK:         call @elutq_parallel_for(%{{.+}}, %[[N]],
+// CHECK-LABEL: func.func private @short_step_task_0(
+// CHECK:         %[[TRIPS:.+]] = arith.divui
+// CHECK:         arith.minsi %{{.+}}, %[[TRIPS]]
+// CHECK:         arith.maxsi %{{.+}}, %[[TRIPS]]
+func.func @short_step(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<256xi8>, %weights: memref<64xi8>,
+                      %cache: memref<64xi8>, %result: memref<1xf32>) {
+  %c64 = arith.constant 64 : index
+  %c128 = arith.constant 128 : index
+  %f = arith.constant 1.0 : f32
+  %a = memref.view %arena[%c64][] : memref<256xi8> to memref<16xf32>
+  scf.forall (%i) = (0) to (%count) step (4) {
+    memref.store %f, %a[%i] : memref<16xf32>
+  }
+  %b = memref.view %arena[%c128][] : memref<256xi8> to memref<2xf32>
+  scf.forall (%i) in (2) {
+    memref.store %f, %b[%i] : memref<2xf32>
+  }
+  return
+}

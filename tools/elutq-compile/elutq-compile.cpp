@@ -17,8 +17,8 @@ using namespace llvm;
 
 static Error fail(const Twine &message) { return createStringError(message); }
 
-/// What the command line asks for.
-static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
+/// What the command line asks for; nothing where LLVM has said already what is wrong with it.
+static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc, char **argv) {
   // The options that the LLVM libraries register for their own tools are none of this one.
   cl::ResetCommandLineParser();
   cl::OptionCategory category("elutq-compile options");
@@ -56,7 +56,7 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
       cl::value_desc("name"), cl::location(options.algorithm), cl::init("auto"), cl::cat(category));
   cl::opt<bool, true> tune("tune",
                            cl::desc("Time kernels of each product on this machine, a minute or two, and take the fastest, not what the cost "
-                                    "model chooses; --report shows both. Where this changes the algorithm of prefill, results "
+                                    "model chooses; --report shows both. Leave the machine idle meanwhile: a busy one chooses badly. Where this changes the algorithm of prefill, results "
                                     "differ in the last bits"),
                            cl::location(options.tune), cl::cat(category));
   cl::opt<std::string, true> triple(
@@ -84,7 +84,7 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
                                   cl::value_desc("name"), cl::location(options.name), cl::cat(category));
   cl::opt<std::string, true> prompt("prompt-template", cl::desc("What a chat model wants around a prompt, with {prompt} in it"),
                                     cl::value_desc("text"), cl::location(options.promptTemplate), cl::cat(category));
-  cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, to standard error or to a file"),
+  cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, and which other ops stay scalar, to standard error or to a file"),
                               cl::value_desc("file"), cl::ValueOptional, cl::init(""), cl::cat(category));
   cl::opt<std::string, true> runtime("runtime", cl::desc("Folder of the runtime's archives; default: ../lib of this program"),
                                      cl::value_desc("folder"), cl::location(options.runtimeDir), cl::cat(category));
@@ -100,6 +100,8 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
   raw_string_ostream messages(message);
   if (!cl::ParseCommandLineOptions(argc, argv, "ELUTQ: compiles an ONNX language model to a program for this or another CPU\n",
                                    &messages)) {
+    if (message.empty())
+      return std::nullopt;
     StringRef line = StringRef(message).trim().split('\n').first;
     line = line.contains(": ") ? line.split(": ").second : line;
     return fail(line.split(".  Try:").first.trim() + "; --help lists the options");
@@ -118,7 +120,8 @@ static Expected<elutq::CompileOptions> parseCommandLine(int argc, char **argv) {
   options.wideTables = *wideTables;
   if (report.getNumOccurrences())
     options.report = report.empty() ? std::string("-") : report.getValue();
-  return elutq::CompileOptions(options);
+  options.log = [](StringRef text) { errs() << text; };
+  return options;
 }
 
 int main(int argc, char **argv) {
@@ -126,7 +129,9 @@ int main(int argc, char **argv) {
   // A file that may not grow is an error of writing, not of this program.
   std::signal(SIGXFSZ, SIG_IGN);
   auto options = parseCommandLine(argc, argv);
-  Error error = options ? elutq::compile(*options, argv[0]) : options.takeError();
+  if (options && !*options)
+    return 1;
+  Error error = options ? elutq::compile(**options, argv[0]) : options.takeError();
   if (!error)
     return 0;
   // Names in a model may hold anything; this is one line, and no command to the terminal.

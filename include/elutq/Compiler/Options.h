@@ -11,6 +11,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -96,12 +97,15 @@ struct CompileOptions {
   std::string name;
   /// How a chat model wants a prompt, with {prompt} in its place; empty: as it is.
   std::string promptTemplate;
-  /// Where the table of kernels goes; "-" is standard error, no value means none.
+  /// Where the table of kernels goes; "-" is `log`, no value means none.
   std::optional<std::string> report;
   /// Folder of the runtime's archives; empty: beside the compiler.
   std::string runtimeDir;
+  /// No progress; times, warnings and the report are told nevertheless.
   bool quiet = false;
   bool timing = false;
+  /// Takes whole lines for people. The compiler itself writes to no terminal but what goes to the output `-`.
+  std::function<void(llvm::StringRef)> log = [](llvm::StringRef) {};
 };
 
 /// The longest context if the caller names none and the model allows more.

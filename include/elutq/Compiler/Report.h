@@ -11,6 +11,8 @@
 #include "elutq/Tune/Tuner.h"
 #include "mlir/IR/BuiltinOps.h"
 
+#include <map>
+
 namespace llvm {
 class raw_ostream;
 } // namespace llvm
@@ -46,7 +48,11 @@ int64_t weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry);
 /// Whether all entry points compute each product with the same arithmetic, and so give the same bits.
 bool isConsistent(llvm::ArrayRef<ReportRow> rows);
 
-void printReport(llvm::ArrayRef<ReportRow> rows, llvm::raw_ostream &os);
+/// How many ops of a kind and node are left to scalar loops, in code that equal layers share.
+using ScalarOps = std::map<std::pair<std::string, std::string>, unsigned>;
+
+/// `scalarOps`: null where the code is scalar as a whole, or none is made.
+void printReport(llvm::ArrayRef<ReportRow> rows, const ScalarOps *scalarOps, llvm::raw_ostream &os);
 
 } // namespace elutq
 

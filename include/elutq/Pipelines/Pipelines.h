@@ -15,6 +15,8 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
 
+#include <functional>
+
 namespace elutq {
 
 struct TileOptions : mlir::PassPipelineOptions<TileOptions> {
@@ -24,12 +26,16 @@ struct TileOptions : mlir::PassPipelineOptions<TileOptions> {
 struct VectorizeOptions : mlir::PassPipelineOptions<VectorizeOptions> {
   Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set, as in convert-hlq-to-llvm, whose registers loops are to fit"),
                           llvm::cl::init("generic")};
+  Option<bool> remarks{*this, "remarks", llvm::cl::desc("Emit a remark for each linalg op that stays scalar"), llvm::cl::init(false)};
 };
 
 struct LowerToLLVMOptions : mlir::PassPipelineOptions<LowerToLLVMOptions> {
   Option<std::string> isa{*this, "isa", llvm::cl::desc("Instruction set of the look-ups, as in convert-hlq-to-llvm"),
                           llvm::cl::init("generic")};
 };
+
+/// Linear layers with kernels and layouts to products with packed weights. `threads`: 0 for one per processor.
+void buildPackWeightsPipeline(mlir::OpPassManager &manager, unsigned threads);
 
 /// Entries on tensors, with packed weights, to entries that call tasks on memrefs: tile, bufferize, plan, outline.
 void buildTileAndBufferizePipeline(mlir::OpPassManager &manager, const TileOptions &options);
@@ -42,6 +48,18 @@ void buildVectorizePipeline(mlir::OpPassManager &manager, const VectorizeOptions
 
 /// Loops and vectors to the llvm dialect with bare pointers: what mlir-translate takes.
 void buildLowerToLLVMPipeline(mlir::OpPassManager &manager, const LowerToLLVMOptions &options);
+
+/// A stage of the compiler, with its name for people.
+struct Stage {
+  llvm::StringRef name;
+  std::function<void(mlir::OpPassManager &)> build;
+};
+
+/// What comes between packed weights and the llvm dialect for an instruction set, in this order.
+struct LoweringStages {
+  explicit LoweringStages(llvm::StringRef isa, bool remarks = false);
+  Stage tile, vectorize, lower;
+};
 
 /// Registers the pipelines under their names, `elutq-...`.
 void registerPipelines();

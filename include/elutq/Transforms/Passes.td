@@ -77,6 +77,10 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
 
     Tile sizes divide their loops, so that all shapes stay static. Results do not depend on the tiles.
 
+    In an entry with `lm.cache_append` ops, which say how many rows of a step exist (`count`), rows behind these are computed only as far as a
+    tile has them: a loop over rows ends at `ceil(count / rows of an iteration)`, and a product of several tasks takes as many blocks of activations. That
+    holds for ops whose results reach nothing but such rows: caches, and the logits of row `count - 1`.
+
     Requires: tensors of static shape; ops on other shapes stay serial. Ensures: an op inside an `scf.forall` is not tiled again.
     Next: `elutq-schedule-tasks`.
 
@@ -97,7 +101,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
   let options = [Option<"minWork", "min-work", "int64_t", /*default=*/"32768",
                         "Iterations below which a linalg op stays serial (default 32768)">];
   let statistics = [Statistic<"numTiled", "num-tiled", "Number of ops tiled to scf.forall">,
-                    Statistic<"numFused", "num-fused", "Number of elementwise ops moved into the loop of their consumer">];
+                    Statistic<"numFused", "num-fused", "Number of elementwise ops moved into the loop of their consumer">,
+                    Statistic<"numLimited", "num-limited", "Number of ops that compute the rows of a step only">];
 }
 
 def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionOpInterface"> {
@@ -188,7 +193,7 @@ def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
 def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
   let summary = "Outline parallel loops and serial runs into task functions";
   let description = [{
-    Requires: entries as `elutq-plan-memory` leaves them, `scf.forall` ops with constant bounds. Neighbouring `scf.forall` ops
+    Requires: entries as `elutq-plan-memory` leaves them, `scf.forall` ops whose bounds are constant, upper ones also numbers that the entry computes from its arguments. Neighbouring `scf.forall` ops
     that touch no common memory become one function, each maximal run of serial ops another:
 
     ```mlir
@@ -248,7 +253,8 @@ def VectorizeLinalgPass : InterfacePass<"elutq-vectorize-linalg", "::mlir::Funct
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect"];
-  let options = [Option<"vectors", "vectors", "bool", /*default=*/"true", "Use vectors; else scalar loops only (default true)">];
+  let options = [Option<"vectors", "vectors", "bool", /*default=*/"true", "Use vectors; else scalar loops only (default true)">,
+                 Option<"remarks", "remarks", "bool", /*default=*/"false", "Emit a remark for each op that stays scalar (default false)">];
   let statistics = [Statistic<"numVectorized", "num-vectorized", "Number of ops lowered to vectors">,
                     Statistic<"numScalar", "num-scalar", "Number of ops lowered to scalar loops">];
 }

@@ -8,6 +8,7 @@
 #ifndef ELUTQ_LIB_CONVERSION_HLQTOVECTOR_PRODUCTEMITTER_H
 #define ELUTQ_LIB_CONVERSION_HLQTOVECTOR_PRODUCTEMITTER_H
 
+#include "../CacheLine.h"
 #include "VectorEmitter.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -24,7 +25,6 @@ struct ProductEmitter : VectorEmitter {
   /// How far ahead weights are asked for: more than memory sends while it is waited for, and a small part of the
   /// second-level cache. What lies beyond the matrix is asked for in vain.
   static constexpr int64_t kPrefetchBytes = 16384;
-  static constexpr int64_t kLineBytes = 64;
 
   /// A pass over the row blocks uses at most `passBytes` of what is to stay in the first-level cache, `columnBytes` per
   /// column.

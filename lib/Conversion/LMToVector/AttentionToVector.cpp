@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../CacheLine.h"
 #include "AttentionLowering.h"
 
 using namespace mlir;
@@ -19,7 +20,6 @@ using namespace elutq::lm;
 
 namespace {
 
-constexpr int64_t kLineBytes = 64;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Rows of a tile that stand at the same position see the same keys: [lower, upper), counted from the start of the part.
@@ -87,7 +87,7 @@ struct VectorEmitter : AttentionEmitter {
   /// Asks for `count` elements of keys or values from `place` on, into the second-level cache, which holds a part of both. What lies
   /// beyond the cache is asked for in vain.
   void prefetch(Value cache, SmallVector<Value> place, int64_t count) {
-    int64_t line = kLineBytes * 8 / cast<MemRefType>(cache.getType()).getElementTypeBitWidth();
+    int64_t line = elutq::kLineBytes * 8 / cast<MemRefType>(cache.getType()).getElementTypeBitWidth();
     Value start = place.back();
     for (int64_t i = 0; i < count; i += line) {
       place.back() = add(start, index(i));

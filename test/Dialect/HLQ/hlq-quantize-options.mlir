@@ -2,10 +2,10 @@
 // RUN: elutq-opt %s -hlq-quantize="embedding-bits=0 head-bits=2" | FileCheck %s --check-prefix=FLOAT
 // RUN: elutq-opt %s -hlq-quantize="bits=1 group-size=0 progress=true" 2>&1 >/dev/null | FileCheck %s --check-prefix=PROGRESS
 
-// PROGRESS:      [1/2] {{.*}}: 3 x 40, 4 bits, relative squared error 0.00e+00
-// PROGRESS-NEXT: [2/2] /layers.0/q_proj/MatMul: 3 x 64, 1 bits, relative squared error
-// PROGRESS-NEXT: 1 bits: 192 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
-// PROGRESS-NEXT: 4 bits: 120 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
+// PROGRESS: remark: [1/2] {{.*}}: 3 x 40, 4 bits, relative squared error 0.00e+00
+// PROGRESS: remark: [2/2] /layers.0/q_proj/MatMul: 3 x 64, 1 bits, relative squared error
+// PROGRESS: remark: 1 bits: 192 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
+// PROGRESS: remark: 4 bits: 120 weights of 1 matrices, {{[0-9.]+}} million weights/s per core
 
 // What `exclude` matches by node or weight name stays in float.
 // EXCLUDE-LABEL: func.func @model(

@@ -163,7 +163,7 @@ struct Quantize : elutq::hlq::impl::QuantizePassBase<Quantize> {
       rewrite(site, *planes);
     }
     if (progress)
-      printSpeed();
+      reportSpeed();
   }
 
 private:
@@ -287,20 +287,38 @@ private:
     speed.weights += n * k;
     speed.seconds += report.cpuSeconds;
     if (progress)
-      llvm::errs() << llvm::format("[%zu/%zu] ", done, sites.size()) << key << ": " << n << " x " << k << ", "
-                   << siteBits << " bits, relative squared error "
-                   << llvm::format("%.2e\n", report.squaredNorm ? report.squaredError / report.squaredNorm : 0.0);
+      remark() << llvm::format("[%zu/%zu] ", done, sites.size()) << key << ": " << n << " x " << k << ", " << siteBits
+               << " bits, relative squared error "
+               << llvm::format("%.2e", report.squaredNorm ? report.squaredError / report.squaredNorm : 0.0);
 
     return Planes{createResourceAttr(planesType, key + ".planes", std::move(*planes)),
                   createResourceAttr(scalesType, key + ".scales", std::move(*scales)),
                   createResourceAttr(zerosType, key + ".zeros", std::move(*zeros)), group};
   }
 
-  void printSpeed() const {
+  /// A line of progress, for whoever handles the context's diagnostics; takes all that a stream does.
+  class Remark {
+  public:
+    explicit Remark(Location loc) : loc(loc) {}
+    ~Remark() { emitRemark(loc) << text; }
+    template <typename T>
+    Remark &operator<<(const T &part) {
+      os << part;
+      return *this;
+    }
+
+  private:
+    Location loc;
+    std::string text;
+    llvm::raw_string_ostream os{text};
+  };
+  Remark remark() { return Remark(getOperation()->getLoc()); }
+
+  void reportSpeed() {
     for (const auto &[width, speed] : speeds)
-      llvm::errs() << width << " bits: " << speed.weights << " weights of " << speed.matrices << " matrices, "
-                   << llvm::format("%.1f million weights/s per core\n",
-                                   static_cast<double>(speed.weights) / std::max(speed.seconds, 1e-9) * 1e-6);
+      remark() << width << " bits: " << speed.weights << " weights of " << speed.matrices << " matrices, "
+               << llvm::format("%.1f million weights/s per core",
+                               static_cast<double>(speed.weights) / std::max(speed.seconds, 1e-9) * 1e-6);
   }
 
   quantize::FitOptions getFitOptions(int64_t siteBits, int64_t group) {

@@ -53,7 +53,7 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
     Option<"exclude", "exclude", "std::string", /*default=*/"",
            "Leave in float what has a node or weight name that this regular expression matches">,
     Option<"threads", "threads", "unsigned", /*default=*/"0", "Threads; 0 for one per processor (default 0)">,
-    Option<"progress", "progress", "bool", /*default=*/"false", "Report each matrix, and the speed of the fit, on standard error (default false)">,
+    Option<"progress", "progress", "bool", /*default=*/"false", "Emit a remark for each matrix, and on the speed of the fit (default false)">,
   ];
   let statistics = [
     Statistic<"numLinears", "num-linears", "Number of products rewritten to hlq.linear">,
