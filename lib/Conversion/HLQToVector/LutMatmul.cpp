@@ -74,7 +74,7 @@ protected:
     keepLoop(lines, {}, [&](Value i, SmallVector<Value> &) {
       Value line = add(mul(nBlock, lines), i), lineOfChunk = rem(line, linesPerChunk);
       SmallVector<Value> place = {nextBlock, add(firstChunk, div(line, linesPerChunk)), div(lineOfChunk, tableParts),
-                                  mul(rem(lineOfChunk, tableParts), kLineBytes)};
+                                  mul(rem(lineOfChunk, tableParts), elutq::kLineBytes)};
       memref::PrefetchOp::create(b, loc, op.getTables(), place, /*isWrite=*/false, /*localityHint=*/2,
                                  /*isDataCache=*/true);
     });
