@@ -92,8 +92,8 @@ func.func @no_prefetch(%t: memref<2x8x1x64xi8>, %s: memref<2x4x1xf32>, %u: memre
 // Byte lanes: 16-bit sums of words and of their high bytes, less 128 for each of 8 look-ups from the start.
 // CHECK-LABEL: func.func @byte(
 // CHECK-DAG:     %[[START:.*]] = arith.constant dense<-1024> : vector<16xi16>
-// CHECK-COUNT-2: arith.addi %{{.*}}, %[[START]]
-// CHECK-COUNT-2: hlq.lookup %{{.*}} : vector<16xi8>, vector<32xi8>
+// CHECK:         scf.for {{.*}} iter_args(%{{.*}} = %[[START]], %{{.*}} = %[[START]])
+// CHECK-COUNT-4: hlq.lookup %{{.*}} : vector<16xi8>, vector<32xi8>
 // CHECK-NOT:     hlq.
 // CHECK:         vector.interleave %{{.*}} : vector<16xi16> -> vector<32xi16>
 // CHECK-COUNT-2: arith.extsi %{{.*}} : vector<16xi16> to vector<16xi32>

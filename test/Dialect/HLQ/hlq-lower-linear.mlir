@@ -1,4 +1,4 @@
-// RUN: elutq-opt %s -split-input-file -hlq-select-kernel=isa=avx512vbmi -hlq-lower-linear | FileCheck %s
+// RUN: elutq-opt %s -split-input-file -hlq-select-kernel="isa=avx512vbmi algorithm=lut" -hlq-lower-linear | FileCheck %s
 
 // Rows and columns are padded to whole blocks, and the padding is cut off.
 // CHECK-LABEL: func.func @padded(
