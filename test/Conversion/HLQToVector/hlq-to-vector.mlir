@@ -71,6 +71,7 @@ func.func @prefetch(%t: memref<1x8x1x64xi8>, %s: memref<1x4x1xf32>, %u: memref<1
 // it is the tables that each of four row blocks fetches a part of: those of the next block of rows.
 // PASSES-LABEL: func.func @no_prefetch(
 // PASSES-SAME:    %[[T:[^:]*]]: memref<2x8x1x64xi8>
+// PASSES:         scf.for {{.*}} to %c4
 // PASSES:         scf.for %[[MB:[^ ]*]] =
 // PASSES:           %[[NEXT:.*]] = arith.addi %[[MB]], %c1
 // PASSES:           memref.prefetch %[[T]][%[[NEXT]], {{.*}}], read, locality<2>, data
