@@ -182,6 +182,9 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
     choice.algorithm = KernelAlgorithm::Dot;
   else if (algorithm)
     choice.algorithm = *algorithm;
+  else if (shape.rows == 1 && isa != KernelISA::Generic)
+    // Small products of one row may be as fast with codes, but decoding gives the same bits on all of these.
+    choice.algorithm = KernelAlgorithm::Lut;
   else
     choice.algorithm = estimate(KernelAlgorithm::Dot) < estimate(KernelAlgorithm::Lut) ? KernelAlgorithm::Dot
                                                                                         : KernelAlgorithm::Lut;

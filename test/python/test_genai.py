@@ -70,8 +70,7 @@ def test_quantize_leaves_integers_alone(name, kinds, compiler, tmp_path):
     model, report = write_model(name, tmp_path / "model"), tmp_path / "report"
     elutq.compile(model / "model.onnx", tmp_path / "tiny.o", emit="obj", quantize="hlq:bits=3,group=64,embedding=4",
                   arguments=[f"--report={report}"])
-    rows = [re.search(r"^\w+\s+(\S+)\s+\d+\s+\d+\s+(\d+)\s+(\d+)\s+(\w+ \w+)", line).groups()
-            for line in report.read_text().splitlines()[1:]]
+    rows = re.findall(r"^(?:decode|prefill)\s+(\S+)\s+\d+\s+\d+\s+(\d+)\s+(\d+)\s+(\w+ \w+)", report.read_text(), re.MULTILINE)
     assert {f"{bits} {group} {params}" for _, bits, group, params in rows} == kinds
     assert {node for node, _, _, params in rows if params == "hlq f16"} <= {"/model/embed_tokens/Gather"}
 

@@ -79,6 +79,10 @@ TEST(KernelCostTest, ProductsForManyRows) {
     for (int64_t bits : {1, 2, 3, 4})
       EXPECT_EQ(choose(isa, bits, 1).algorithm, isa == KernelISA::Generic && bits > 1 ? KernelAlgorithm::Dot : KernelAlgorithm::Lut)
           << toString(isa) << " " << bits;
+  // Even where few rows of weights share the tables of one row of activations.
+  for (KernelISA isa : allISAs)
+    if (isa != KernelISA::Generic)
+      EXPECT_EQ(choose(isa, 4, 1, 16, 20).algorithm, KernelAlgorithm::Lut) << toString(isa);
   auto firstRows = [&](KernelISA isa, int64_t bits, int64_t tableBits) -> int64_t {
     for (int64_t rows = 1; rows <= 512; ++rows)
       if (choose(isa, bits, rows, tableBits, 4096, 32).algorithm == KernelAlgorithm::Dot)
