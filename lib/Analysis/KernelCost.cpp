@@ -53,7 +53,7 @@ static constexpr ISAProperties properties[] = {
     {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30, 80, 240, 40, 0},
     {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.3, 1.1, 40, 11.5, 0, 15.6, 40, 120, 25, 0},
     {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4, 20, 80, 15, 0},
-    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 20, 80, 15, 2},
+    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 32, 80, 8, 2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -120,7 +120,7 @@ static int64_t splitEvenly(int64_t count, int64_t maxTile) {
 }
 
 /// Sums of look-ups with dword lanes that share registers: all planes of four rows and more are summed at once.
-static constexpr int64_t maxDwordSums = 16;
+static constexpr int64_t maxDwordSums = 24;
 static constexpr int64_t minDwordRows = 4;
 
 /// The largest row tile of an algorithm; `bits` of a weight.
