@@ -119,8 +119,7 @@ static int64_t splitEvenly(int64_t count, int64_t maxTile) {
   return std::max<int64_t>((count + passes - 1) / passes, 1);
 }
 
-/// Sums of look-ups with dword lanes that share registers: all planes of four rows and more are summed at once.
-static constexpr int64_t maxDwordSums = 24;
+/// Rows of activations with dword lanes that are taken at once whatever the number of planes.
 static constexpr int64_t minDwordRows = 4;
 
 /// The largest row tile of an algorithm; `bits` of a weight.
@@ -129,7 +128,7 @@ static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm
     int64_t tile = tableBits == 8 ? isa.maxRowTile : isa.maxWideRowTile;
     if (isa.lane != dwordLane)
       return tile;
-    return std::min(tile, std::max(maxDwordSums / (bits * tableBits / 8), minDwordRows));
+    return std::min(tile, std::max(kDwordSums / (bits * tableBits / 8), minDwordRows));
   }
   return bits == 8 ? isa.maxCodeRowTile : isa.maxDotRowTile;
 }

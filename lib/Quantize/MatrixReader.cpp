@@ -26,42 +26,37 @@ static float readWeight(const MatrixView &view, int64_t index) {
   return 0;
 }
 
-// Runs along the dimension that is contiguous in memory, as a transposed matrix may well be larger than the cache.
+/// Puts the element of row `r` and column `c` of a part to `out[r * rowStep + c * colStep]`; one of the steps is 1. Runs along the
+/// dimension that is contiguous in memory, as a transposed matrix may well be larger than the cache.
+static void readPart(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols, float *out,
+                     int64_t rowStep, int64_t colStep) {
+  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
+  bool runsAlongRows = view.rowStride < view.colStride;
+  int64_t outerCount = runsAlongRows ? cols : rows, innerCount = runsAlongRows ? rows : cols;
+  int64_t outerStride = runsAlongRows ? view.colStride : view.rowStride, innerStride = runsAlongRows ? view.rowStride : view.colStride;
+  int64_t outerStep = runsAlongRows ? colStep : rowStep, innerStep = runsAlongRows ? rowStep : colStep;
+  bool isCopy = view.type == DataType::F32 && innerStride == 1 && innerStep == 1;
+  for (int64_t outer = 0; outer < outerCount; ++outer) {
+    int64_t start = origin + outer * outerStride;
+    if (isCopy) {
+      std::memcpy(out + outer * outerStep, static_cast<const float *>(view.data) + start, innerCount * sizeof(float));
+      continue;
+    }
+    for (int64_t inner = 0; inner < innerCount; ++inner)
+      out[outer * outerStep + inner * innerStep] = readWeight(view, start + inner * innerStride);
+  }
+}
+
 void elutq::quantize::readTile(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols,
                                float *out, int64_t stride) {
-  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
-  if (view.colStride == 1 && view.type == DataType::F32) {
-    for (int64_t r = 0; r < rows; ++r)
-      std::memcpy(out + r * stride, static_cast<const float *>(view.data) + origin + r * view.rowStride,
-                  cols * sizeof(float));
-  } else if (view.rowStride < view.colStride) {
-    for (int64_t c = 0; c < cols; ++c)
-      for (int64_t r = 0; r < rows; ++r)
-        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
-  } else {
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c)
-        out[r * stride + c] = readWeight(view, origin + r * view.rowStride + c * view.colStride);
-  }
+  readPart(view, firstRow, rows, firstCol, cols, out, stride, 1);
 }
 
 void elutq::quantize::readColumns(const MatrixView &view, int64_t firstRow, int64_t rows, int64_t firstCol, int64_t cols,
                                   float *out) {
-  int64_t origin = firstRow * view.rowStride + firstCol * view.colStride;
   if (rows < kTileRows)
     std::fill(out, out + cols * kTileRows, 0.0f);
-  if (view.rowStride == 1 && view.type == DataType::F32) {
-    for (int64_t k = 0; k < cols; ++k)
-      std::memcpy(out + k * kTileRows, static_cast<const float *>(view.data) + origin + k * view.colStride, rows * sizeof(float));
-  } else if (view.rowStride < view.colStride) {
-    for (int64_t k = 0; k < cols; ++k)
-      for (int64_t r = 0; r < rows; ++r)
-        out[k * kTileRows + r] = readWeight(view, origin + r * view.rowStride + k * view.colStride);
-  } else {
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t k = 0; k < cols; ++k)
-        out[k * kTileRows + r] = readWeight(view, origin + r * view.rowStride + k * view.colStride);
-  }
+  readPart(view, firstRow, rows, firstCol, cols, out, 1, kTileRows);
 }
 
 /// Bit `t` of the result is bit `plane` of code `t`, of 8 codes in the bytes of a number.

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Sequence
 
+from ._build import built_files
 from .errors import CompileError
 
 PROGRAM = "elutq-compile"
@@ -20,11 +21,7 @@ def find_compiler() -> Path:
         if not os.access(named, os.X_OK) or not Path(named).is_file():
             raise CompileError(f"ELUTQ_COMPILE names '{named}', which is no program")
         return Path(named)
-    package = Path(__file__).resolve().parent
-    candidates = [package / "bin" / PROGRAM, package.parents[1] / "build" / "release" / "bin" / PROGRAM]
-    if build := os.environ.get("ELUTQ_BUILD_DIR"):
-        candidates.insert(0, Path(build) / "bin" / PROGRAM)
-    for candidate in candidates:
+    for candidate in built_files(__file__, "bin", PROGRAM):
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return candidate
     if found := shutil.which(PROGRAM):

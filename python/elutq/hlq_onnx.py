@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from .solver import dequantize
 from .tensors import Tensors
 
 DOMAIN = "ai.elutq"
@@ -28,17 +29,13 @@ class HLQMatrix:
     planes: np.ndarray
     scales: np.ndarray
     zeros: np.ndarray
+    bits: int
     columns: int
     group_size: int
 
     def dequantize(self) -> np.ndarray:
         """The weights, f32 [N, columns]."""
-        rows, groups = self.zeros.shape
-        weights = np.repeat(self.zeros.astype(np.float32)[:, :, None], self.group_size, axis=2)
-        for plane, scales in zip(self.planes, self.scales.transpose(2, 0, 1)):
-            digits = plane if plane.shape[1] >= self.columns else np.unpackbits(plane, axis=1, bitorder="little")
-            weights += digits.reshape(rows, groups, self.group_size) * scales.astype(np.float32)[:, :, None]
-        return weights.reshape(rows, -1)[:, :self.columns]
+        return dequantize(self.planes, self.scales, self.zeros, bits=self.bits, columns=self.columns)
 
     @property
     def num_bytes(self) -> int:
@@ -79,7 +76,7 @@ class HLQModel:
 
     def read(self, name: str) -> HLQMatrix:
         slot = self.slots[name]
-        return HLQMatrix(*(self.tensors.read(f"{name}.{part}") for part in PARTS), slot.k, slot.group_size)
+        return HLQMatrix(*(self.tensors.read(f"{name}.{part}") for part in PARTS), slot.bits, slot.k, slot.group_size)
 
     def write(self, name: str, matrix: HLQMatrix) -> None:
         """Puts `matrix` in the place of the one of this name, which has the same form."""

@@ -21,6 +21,7 @@ from typing import Callable
 
 import numpy as np
 
+from ._build import built_files
 from .errors import SolverError
 
 LIBRARY = "libelutq-quantize.so"
@@ -222,16 +223,12 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
 
 def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, *, bits: int, columns: int) -> np.ndarray:
     """f32 [N, columns] from planes, scales and zeros as `Quantized` has them."""
-    groups = scales.shape[1]
-    codes = _codes(planes, bits)
-    group = codes.shape[1] // groups
-    values = np.repeat(zeros.astype(np.float32), group, axis=1)
-    if scales.shape[2] == 1:
-        values += np.repeat(scales[:, :, 0].astype(np.float32), group, axis=1) * codes
-    else:
-        for j in range(bits):
-            values += np.repeat(scales[:, :, j].astype(np.float32), group, axis=1) * (codes >> j & 1)
-    return values[:, :columns]
+    rows, groups = zeros.shape
+    codes = _codes(planes, bits).reshape(rows, groups, -1)
+    values = np.repeat(zeros.astype(np.float32)[:, :, None], codes.shape[2], axis=2)
+    for j, scale in enumerate(scales.astype(np.float32).transpose(2, 0, 1)):
+        values += scale[:, :, None] * (codes if scales.shape[2] == 1 else codes >> j & 1)
+    return values.reshape(rows, -1)[:, :columns]
 
 
 def find_library() -> Path:
@@ -241,11 +238,7 @@ def find_library() -> Path:
         if not Path(named).is_file():
             raise SolverError(f"ELUTQ_QUANTIZE_LIBRARY names '{named}', which is no file")
         return Path(named)
-    package = Path(__file__).resolve().parent
-    candidates = [package / "lib" / LIBRARY, package.parents[1] / "build" / "release" / "lib" / LIBRARY]
-    if build := os.environ.get("ELUTQ_BUILD_DIR"):
-        candidates.insert(0, Path(build) / "lib" / LIBRARY)
-    for candidate in candidates:
+    for candidate in built_files(__file__, "lib", LIBRARY):
         if candidate.is_file():
             return candidate
     raise SolverError(f"{LIBRARY} is not to be found: build it (scripts/setup), or let ELUTQ_QUANTIZE_LIBRARY name it")

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Quantize/HessianSolver.h"
+#include "RandomWeights.h"
 #include "elutq/Quantize/Float16.h"
 #include "gtest/gtest.h"
 
@@ -17,15 +18,6 @@ using namespace elutq::quantize;
 
 namespace {
 typedef std::vector<std::vector<long double>> Matrix;
-
-std::vector<float> randomWeights(int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.01f, 0.05f);
-  std::vector<float> weights(count);
-  for (float &w : weights)
-    w = normal(random) * (random() % 50 == 0 ? 4.0f : 1.0f);
-  return weights;
-}
 
 /// The sum of x x^T over `tokens` inputs with correlated, skewed elements of very different size.
 std::vector<float> randomHessian(int64_t size, int64_t tokens, unsigned seed) {

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Quantize/Solver.h"
+#include "RandomWeights.h"
 #include "elutq/Quantize/Float16.h"
 #include "gtest/gtest.h"
 
@@ -16,15 +17,6 @@
 using namespace elutq::quantize;
 
 namespace {
-std::vector<float> randomWeights(int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.01f, 0.05f);
-  std::vector<float> weights(count);
-  for (float &w : weights)
-    w = normal(random) * (random() % 50 == 0 ? 4.0f : 1.0f);
-  return weights;
-}
-
 /// A quantized matrix and the value of each of its weights.
 struct Result {
   Result(const MatrixView &view, const FitOptions &options)

@@ -16,6 +16,10 @@
 
 namespace elutq {
 
+/// Sums of 16 rows of weights that look-ups with dword lanes form at once, one per plane, row of activations and byte of an entry:
+/// registers hold as many, with what look-ups need.
+inline constexpr int64_t kDwordSums = 24;
+
 /// The instruction sets that kernels are written for.
 enum class KernelISA { Generic, NEON, NEONDotprod, AVX2, AVX512BW, AVX512VBMI };
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ProductEmitter.h"
+#include "elutq/Analysis/KernelCost.h"
 #include "elutq/Conversion/HLQToVector.h"
 
 using namespace mlir;
@@ -13,8 +14,6 @@ using namespace elutq::hlq;
 
 /// Look-ups of one loop body with dword lanes.
 static constexpr int64_t kUnrolledDwordLookups = 192;
-/// Sums of 16 rows of weights that are formed at once with dword lanes: registers hold as many, with what look-ups need.
-static constexpr int64_t kDwordSums = 24;
 
 /// Blocks of activations up to which weights are asked for ahead with byte lanes, which take few rows at once: later blocks
 /// ask for nothing new, but that is one instruction for 16 look-ups and more.
@@ -26,7 +25,7 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
         isDword(layout.getLane() == Lane::Dword) {
-    int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(kDwordSums / (mTile * tableParts), 1) : 1;
+    int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(elutq::kDwordSums / (mTile * tableParts), 1) : 1;
     planesAtOnce = llvm::divideCeil(bits, llvm::divideCeil(bits, maxPlanes));
     int64_t blocks = cast<MemRefType>(op.getScales().getType()).getDimSize(0);
     if (!isDword && blocks != ShapedType::kDynamic)

@@ -19,6 +19,7 @@ from typing import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from ..errors import QuantizeError
+from ..evaluation.metrics import Comparison
 from ..solver import Hessian, Quantized, SolveOptions, solve
 from ..tensors import Tensors
 from .calibration import Calibration
@@ -142,20 +143,9 @@ def divergence(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarra
     """How far outputs are from those expected: of logits the mean Kullback-Leibler divergence over rows, in nats; of other outputs
     the squared error by the squared norm."""
     if "logits" in expected:
-        return _kl(expected["logits"], found["logits"])
+        reference, logits = (outputs["logits"].reshape(-1, outputs["logits"].shape[-1]) for outputs in (expected, found))
+        comparison = Comparison(np.zeros(len(logits), np.int64), with_reference=True)
+        comparison.add(0, logits, reference)
+        return float(comparison.kl.mean())
     error = sum(float(np.square(expected[name].astype(np.float64) - found[name]).sum()) for name in expected)
     return error / (sum(float(np.square(array.astype(np.float64)).sum()) for array in expected.values()) or 1.0)
-
-
-def _kl(expected: np.ndarray, found: np.ndarray, rows: int = 64) -> float:
-    total, width = 0.0, expected.shape[-1]
-    expected, found = expected.reshape(-1, width), found.reshape(-1, width)
-    for first in range(0, len(expected), rows):
-        p, q = (_log_softmax(array[first:first + rows].astype(np.float64)) for array in (expected, found))
-        total += float((np.exp(p) * (p - q)).sum())
-    return total / len(expected)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits - logits.max(-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))

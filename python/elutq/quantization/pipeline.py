@@ -184,7 +184,7 @@ class Quantizer:
         file, position = self._solved[name]
         result = self.workspace.load(file)
         slot = self.base.slots[name]
-        return HLQMatrix(*(result[f"{position}.{part}"] for part in PARTS), slot.k, slot.group_size)
+        return HLQMatrix(*(result[f"{position}.{part}"] for part in PARTS), slot.bits, slot.k, slot.group_size)
 
     def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
