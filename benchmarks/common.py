@@ -52,3 +52,8 @@ def named(rows: Iterable[dict], only: re.Pattern) -> list:
 
 def table_line(values: list, columns: tuple) -> str:
     return " ".join(f"{value:{align}{width}}" for value, (_, width, align) in zip(values, columns)).rstrip()
+
+
+def goals_of(goals: dict, isa: str) -> dict:
+    """The goals of an instruction set. Those with AMX are those with VBMI and VNNI, which it comes with."""
+    return goals.get("avx512vbmi" if isa == "avx512amx" else isa, {})

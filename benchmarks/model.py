@@ -21,7 +21,7 @@ import sys
 from typing import Any, Iterator
 
 import llama_shape
-from common import BenchError, cpu_info
+from common import BenchError, cpu_info, goals_of
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PEERS = FOLDER / "peers"
@@ -186,7 +186,7 @@ def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], bandwidth: float, w
     best = max(named, key=lambda peer: peer.speed[kind], default=None)
     # Code for AVX2 beside a peer with AVX-512 says nothing about either.
     fair = not (isa == "avx2" and wide_host)
-    goal = facts["goals"].get(isa, {}).get(kind, {}) if ours.bits == facts["goal_bits"] else {}
+    goal = goals_of(facts["goals"], isa).get(kind, {}) if ours.bits == facts["goal_bits"] else {}
     limits, parts, whole = [], [], True
     if "bandwidth" in goal:
         limits.append(goal["bandwidth"] * bandwidth * 1e9 / tokens)

@@ -58,6 +58,26 @@ __attribute__((target("avx512bw,avx512vnni"))) static void multiplyVNNI(TASK) {
     USED(sum);
 }
 
+// Four sums of 16 x 16 products of rows and columns of 64 bytes: a step is one such product.
+__attribute__((target("amx-tile,amx-int8"))) static void multiplyTiles(TASK) {
+  struct alignas(64) {
+    uint8_t palette = 1, startRow = 0, zero[14] = {};
+    uint16_t bytesPerRow[16] = {64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
+  } shapes;
+  _tile_loadconfig(&shapes);
+  _tile_zero(4);
+  _tile_zero(5);
+  for (int64_t i = begin * kRounds; i < end * kRounds; ++i)
+    for (int chain = 0; chain < kChains / 4; ++chain) {
+      _tile_dpbsud(0, 4, 5);
+      _tile_dpbsud(1, 4, 5);
+      _tile_dpbsud(2, 4, 5);
+      _tile_dpbsud(3, 4, 5);
+    }
+  _tile_release();
+}
+
 // Bytes looked up are added as words, and their high halves a second time: sums of even and odd bytes follow from the two.
 __attribute__((target("avx512bw"))) static void lookUpBW(TASK) {
   __m512i words[kChains] = {}, highs[kChains] = {}, table = _mm512_set1_epi8(1), index = table;
@@ -113,9 +133,11 @@ __attribute__((target("avx2"))) static void multiplyAVX2(TASK) {
 }
 #endif
 
-static Sequences getSequences(std::string_view isa) {
+static Sequences getSequences(std::string_view isa, bool hasTiles) {
 #if defined(__x86_64__)
-  if (isa == "avx512vbmi")
+  if (isa == "avx512amx" && hasTiles)
+    return {lookUpVBMI, multiplyTiles, 16 * 16 * 64};
+  if (isa == "avx512amx" || isa == "avx512vbmi")
     return {lookUpVBMI, multiplyVNNI, 64};
   if (isa == "avx512bw")
     return {lookUpBW, multiplyBW, 64};
@@ -126,8 +148,8 @@ static Sequences getSequences(std::string_view isa) {
 }
 
 double bench::measureCeiling(const tune::Product &product, const tune::ProductOptions &options, runtime::ThreadPool &pool) {
-  Sequences sequences = getSequences(product.isa);
-  bool looksUp = product.algorithm == "lut";
+  bool looksUp = product.algorithm == "lut", hasTiles = product.isa == "avx512amx" && !looksUp && options.bits < 8;
+  Sequences sequences = getSequences(product.isa, hasTiles);
   elutq_task task = looksUp ? sequences.lookUp : sequences.multiply;
   if (!task)
     return 0;
@@ -135,7 +157,7 @@ double bench::measureCeiling(const tune::Product &product, const tune::ProductOp
   pool.run(task, pool.getThreads(), nullptr, nullptr, nullptr, nullptr);
   std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   double steps = static_cast<double>(kRounds * kChains * pool.getThreads()) / time.count();
-  // A look-up stands for four multiplications with one plane. 16 bits take two of either.
-  double perByte = looksUp ? 4.0 / static_cast<double>(options.bits) : 1.0;
-  return steps * static_cast<double>(sequences.bytes) * 2 * perByte / static_cast<double>(options.tableBits / 8);
+  // A look-up stands for four multiplications with one plane. 16 bits take two of either, in tiles, whose codes are split, too, four.
+  double perByte = looksUp ? 4.0 / static_cast<double>(options.bits) : 1.0, parts = static_cast<double>(options.tableBits / 8);
+  return steps * static_cast<double>(sequences.bytes) * 2 * perByte / (hasTiles ? parts * parts : parts);
 }

@@ -139,7 +139,7 @@ def judge(row: dict, done: dict, wide_host: bool) -> None:
     fastest = min(row["peers"], key=row["peers"].get, default=None)
     row["peer"], row["peer_us"] = fastest, row["peers"].get(fastest)
     row["ratio"] = round(row["peer_us"] / row["us"], 2) if fastest else None
-    goals, parts, missed, open_parts = row.pop("goals", {}).get(row["isa"], {}), [], False, False
+    goals, parts, missed, open_parts = common.goals_of(row.pop("goals", {}), row["isa"]), [], False, False
     for what, limit in goals.items():
         if what in done:
             parts.append(f"<= {limit}x {what}")

@@ -31,7 +31,8 @@ struct ISAProperties {
   /// Cycles per 16 rows and 16 columns of weights. `lookup`: of the look-ups in one byte of the entries, per plane and row of
   /// activations. `index`: of making indices, per plane and pass. `byteDots`, `wordDots`: of the products, per row of
   /// activations. `expand`, `expandPlane`: of making codes, and per plane, for each byte of a code. Measured on a Zen 4 at
-  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md); those of NEON are estimates by the number of instructions. Generic
+  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md), those of tiles on an Intel Xeon, in proportion to its look-ups; those of NEON are estimates by
+  /// the number of instructions. Generic
   /// code has no instruction for look-ups, and multiplies even one row.
   double lookup, index, byteDots, wordDots, expand, expandPlane;
   /// Cycles per row of activations and 16 columns, shared by all rows of weights: making tables of 8 and of 16 bits, and
@@ -54,6 +55,7 @@ static constexpr ISAProperties properties[] = {
     {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.3, 1.1, 40, 11.5, 0, 15.6, 40, 120, 25, 0},
     {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4, 20, 80, 15, 0},
     {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 32, 80, 8, 2},
+    {"avx512amx", dwordLane, 16, 8, 4, 8, 16, true, 1.75, 1, 1.7, 4, 1, 5.8, 32, 80, 8, 2},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -197,6 +199,9 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
 /// An algorithm is worth timing up to this multiple of the other one's estimate.
 static constexpr double hopelessCost = 2.5;
 
+/// What a tile register holds.
+static constexpr int64_t kMaxTileRows = 16;
+
 /// Divisors of `blocks` next to half, twice and four times `nTile`.
 static std::vector<int64_t> getNearTiles(int64_t blocks, int64_t nTile) {
   auto divisorFrom = [&](int64_t tile, int64_t step) {
@@ -219,9 +224,11 @@ std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayou
   };
   auto addNear = [&](KernelChoice base) {
     add(base);
+    bool usesTiles = isa == KernelISA::AVX512AMX && base.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
+    int64_t limit = usesTiles ? std::min(shape.rows, kMaxTileRows) : shape.rows;
     for (int64_t maxTile : {base.mTile / 2, 2 * base.mTile}) {
       KernelChoice choice = base;
-      choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, shape.rows));
+      choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, limit));
       add(choice);
     }
     for (int64_t nTile : getNearTiles(layout.rowBlocks(shape.n), base.nTile)) {

@@ -39,19 +39,27 @@ inline constexpr int64_t kCodeCentre = 128;
 
 /// Rounded activations, and the codes that they meet.
 struct EntryFormat {
-  static EntryFormat get(QuantizeRowsOp op) { return {op.getWords(), op.getTransposed()}; }
+  static EntryFormat get(QuantizeRowsOp op) {
+    return {op.getWords(), op.getTransposed(), op.getByRow(), static_cast<int64_t>(op.getTableGroup())};
+  }
   static EntryFormat get(CodeMatmulOp op) {
     LayoutAttr layout = op.getLayout();
-    return {layout.hasWordEntries(op.getKernel().getTableBits()), layout.hasTransposedEntries()};
+    return {layout.hasWordEntries(op.getKernel().getTableBits()), layout.hasTransposedEntries(),
+            op.getKernel().usesTiles(layout), static_cast<int64_t>(op.getTableGroup())};
   }
 
   /// Words of 16 bits, and not bytes.
   bool words;
   /// In the order in which planes with dword lanes give codes, and not in that of the columns.
   bool transposed;
+  /// The entries of a row in a table group lie together, the high bytes of words apart from the low ones, in the order of bytes.
+  bool byRow;
+  int64_t tableGroup;
 
-  /// Codes, or entries, in 32 bits.
-  int64_t getPerDword() const { return words ? 2 : 4; }
+  /// Entries in 32 bits.
+  int64_t getPerDword() const { return words && !byRow ? 2 : 4; }
+  /// Codes in 32 bits, as they are made.
+  int64_t getCodesPerDword() const { return words ? 2 : 4; }
   /// What is taken from a code.
   int64_t getCentre() const { return words ? 2048 : kCodeCentre; }
   /// The sum of the magnitudes of `r_j` in the op description.
@@ -79,7 +87,8 @@ inline int64_t getTableBits(BuildLutOp op) {
   return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) / 8;
 }
 inline int64_t getTableBits(QuantizeRowsOp op) {
-  return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) / 2;
+  int64_t columns = op.getByRow() ? op.getTableGroup() : 16;
+  return llvm::cast<mlir::ShapedType>(op.getInits()[0].getType()).getDimSize(3) * 8 / columns;
 }
 
 /// The greatest magnitude of an entry. With 16 bits the high byte, rounded, stays within a signed byte; sums of 128 products

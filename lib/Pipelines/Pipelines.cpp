@@ -92,7 +92,9 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   // sin, cos and the like of vectors become one call per lane here, of scalars a libm call.
   functions.addPass(createConvertMathToLLVMPass());
   manager.addPass(createConvertMathToLibmPass());
-  manager.addPass(createConvertVectorToLLVMPass());
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.amx = options.isa == "avx512amx";
+  manager.addPass(createConvertVectorToLLVMPass(vectors));
   manager.addNestedPass<func::FuncOp>(createArithToLLVMConversionPass());
   manager.addPass(createFinalizeMemRefToLLVMConversionPass());
   ConvertFuncToLLVMPassOptions bare;

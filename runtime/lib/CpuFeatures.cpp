@@ -12,6 +12,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -168,6 +170,13 @@ static CpuState readCpuState() {
   return state;
 }
 
+/// Asks Linux for the registers of tiles, which it gives to a process on demand (since 5.16; Documentation/arch/x86/xstate.rst).
+static bool requestTiles() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool given = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return given;
+}
+
 /// 1: there, 0: missing, -1: not known to this runtime.
 static int hasFeature(std::string_view name) {
   static const CpuState state = readCpuState();
@@ -175,7 +184,8 @@ static int hasFeature(std::string_view name) {
     return 1;
   for (const Feature &feature : kFeatures)
     if (name == feature.name)
-      return (state.words[feature.word] >> feature.bit & 1) != 0 && (state.xcr0 & feature.state) == feature.state;
+      return (state.words[feature.word] >> feature.bit & 1) != 0 && (state.xcr0 & feature.state) == feature.state &&
+             (feature.state != kAmxState || requestTiles());
   return -1;
 }
 

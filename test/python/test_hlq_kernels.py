@@ -22,7 +22,7 @@ LLVM_BIN = pathlib.Path(shutil.which("mlir-translate-22") or shutil.which("mlir-
 LOWER = [
     "--convert-scf-to-cf",
     "--expand-strided-metadata",
-    "--convert-vector-to-llvm",
+    "--convert-vector-to-llvm=enable-amx=1",
     "--convert-math-to-llvm",
     "--convert-func-to-llvm=use-bare-ptr-memref-call-conv=1",
     "--finalize-memref-to-llvm",
@@ -35,6 +35,7 @@ LOWER = [
 AVX512 = ["-march=x86-64-v4"]
 ISAS = {
     # isa: (lane, rows, compiler flags, flags of /proc/cpuinfo)
+    "avx512amx": ("dword", 16, AVX512 + ["-mavx512vbmi", "-mavx512vnni", "-mamx-int8"], {"avx512vbmi", "avx512_vnni", "amx_tile", "amx_int8"}),
     "avx512vbmi": ("dword", 16, AVX512 + ["-mavx512vbmi", "-mavx512vnni"], {"avx512vbmi", "avx512_vnni", "avx512vl"}),
     "avx512bw": ("byte", 64, AVX512, {"avx512bw", "avx512vl"}),
     "avx2": ("byte", 32, ["-march=x86-64-v3"], {"avx2", "fma", "f16c"}),
@@ -217,8 +218,13 @@ def compiled(tmp_path_factory):
         close_libraries(libraries)
 
 
+def permits_tiles():
+    """Asks Linux for the registers of tiles (arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA), as the runtime does."""
+    return ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0
+
+
 def skip_unless_runnable(isa):
-    if not ISAS[isa][3] <= host_flags():
+    if not ISAS[isa][3] <= host_flags() or (isa == "avx512amx" and not permits_tiles()):
         pytest.skip(f"this machine lacks {isa}")
     if isa.startswith("neon"):
         emulator.skip_unless_available()

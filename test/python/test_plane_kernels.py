@@ -57,8 +57,22 @@ CASES = [
     Case(4, 256, 256, 3, 64, 300, table_bits=8),
     # More units than one pass over the row blocks takes (table-bytes=16384).
     Case(2, 128, 128, 17, 40, 1700, 8),
+    # As many rows of activations as a tile has.
+    Case(3, 64, 64, 35, 20, 200, 16),
+    Case(2, 128, 128, 33, 40, 1700, 16, table_bits=8),
     Case(4, 128, 128, 17, 40, 3400, 8, table_bits=8),
 ]
+
+
+# Instruction sets whose products take the entries of a table group row by row.
+TILES = {"avx512amx"}
+
+
+def entries_shape(case, isa, m_blocks, columns):
+    """Of the entries, bytes."""
+    if isa in TILES:
+        return m_blocks, columns // case.table_group, case.m_tile, case.table_group * case.table_bits // 8
+    return m_blocks, columns // 16, case.m_tile, 2 * case.table_bits
 
 
 def module(isa):
@@ -66,13 +80,13 @@ def module(isa):
     for case in CASES:
         layout = make_layout(case, isa)
         columns, m_blocks, n_blocks, block_bytes = shapes(case, layout)
-        entries = f"memref<{m_blocks}x{columns // 16}x{case.m_tile}x{2 * case.table_bits}xi8>"
+        entries = f"memref<{'x'.join(map(str, entries_shape(case, isa, m_blocks, columns)))}xi8>"
         groups = f"memref<{m_blocks}x{columns // case.table_group}x{case.m_tile}x"
         f32, i32 = groups + "f32>", groups + "i32>"
         x, packed = f"memref<{case.m}x{case.k}xf32>", f"memref<{n_blocks}x{block_bytes}xi8>"
         y = f"memref<{m_blocks * case.m_tile}x{n_blocks * layout.rows}xf32>"
         kernel = f'#hlq.kernel<isa = "{isa.removesuffix("-dword")}", algorithm = "dot", m_tile = {case.m_tile}, n_tile = 4, table_bits = {case.table_bits}>'
-        form = (", words" if case.has_words else "") + (", transposed" if layout.lane == "dword" else "")
+        form = (", words" if case.has_words else "") + (", transposed" if layout.lane == "dword" else "") + (", by_row" if isa in TILES else "")
         text.append(f"""
 func.func @round_{case.name}(%x: {x}, %e: {entries}, %s: {f32}, %u: {f32}, %o: {i32}) {{
   hlq.quantize_rows ins(%x : {x}) outs(%e, %s, %u, %o : {entries}, {f32}, {f32}, {i32}) {{table_group = {case.table_group} : i64{form}}}
@@ -99,20 +113,29 @@ def by_row(case, array):
     return array.transpose(0, 2, 1).reshape(-1, array.shape[1])
 
 
-def in_column_order(case, layout, entries):
+def in_column_order(case, isa, entries):
     """What hlq.quantize_rows wrote as integers [M, columns]."""
-    wide = entries.view(np.int16 if case.has_words else np.int8).astype(np.int64)
-    if layout.lane == "dword":
-        wide = wide.reshape(*wide.shape[:3], -1, case.per_dword).swapaxes(3, 4)
-    return wide.reshape(*entries.shape[:3], 16).transpose(0, 2, 1, 3).reshape(entries.shape[0] * case.m_tile, -1)
+    blocks, _, m_tile, _ = entries.shape
+    per_dword = case.per_dword
+    if isa in TILES:
+        parts = entries.reshape(blocks, -1, m_tile, case.table_bits // 8, case.table_group // 16, 16)
+        wide = parts[:, :, :, 0].astype(np.int64)
+        if case.has_words:
+            wide = 256 * wide + parts[:, :, :, 1].view(np.uint8)
+        wide, per_dword = wide.transpose(0, 1, 3, 2, 4).reshape(blocks, -1, m_tile, 16), 4
+    else:
+        wide = entries.view(np.int16 if case.has_words else np.int8).astype(np.int64)
+    if ISAS[isa][0] == "dword":
+        wide = wide.reshape(*wide.shape[:3], -1, per_dword).swapaxes(3, 4)
+    return wide.reshape(blocks, -1, m_tile, 16).transpose(0, 2, 1, 3).reshape(blocks * m_tile, -1)
 
 
-def round_rows(libraries, case, layout, x):
-    columns, m_blocks, _, _ = shapes(case, layout)
+def round_rows(libraries, case, isa, x):
+    columns, m_blocks, _, _ = shapes(case, make_layout(case, isa))
     results = []
     for library in libraries.values():
         groups = (m_blocks, columns // case.table_group, case.m_tile)
-        arrays = [aligned((m_blocks, columns // 16, case.m_tile, 2 * case.table_bits), np.int8, 0x5A),
+        arrays = [aligned(entries_shape(case, isa, m_blocks, columns), np.int8, 0x5A),
                   *(aligned(groups, dtype, 0x5A) for dtype in (np.float32, np.float32, np.int32))]
         call(library, f"round_{case.name}", x, *arrays)
         results.append(arrays)
@@ -152,12 +175,12 @@ def codes_of(case, matrix):
     return codes.reshape(len(d), -1), d.astype(np.float64), d * middle.astype(np.float64) + matrix.plane_zeros()
 
 
-def check_product(y, arrays, case, layout, matrix):
+def check_product(y, arrays, case, isa, matrix):
     """The result against the formula of the op in float64, with a bound by the magnitude of the terms."""
     entries, scales, sums, offsets = arrays
     codes, d, zc = codes_of(case, matrix)
     assert np.abs(codes).max() < case.centre
-    values = in_column_order(case, layout, entries)
+    values = in_column_order(case, isa, entries)
     by_group = values.reshape(len(values), -1, case.table_group)
     np.testing.assert_array_equal(by_row(case, offsets), -case.centre * by_group.sum(-1))
     acc = np.einsum("mut,nut->mnu", by_group, codes.reshape(len(codes), -1, case.table_group))
@@ -183,7 +206,7 @@ def test_linear(kernels, case):
     x[0, : min(case.table_group, case.k)] = 0
     x[-1, -1] = -9
 
-    arrays = round_rows(libraries, case, layout, x)
+    arrays = round_rows(libraries, case, isa, x)
     columns, m_blocks, _, _ = shapes(case, layout)
     padded = np.zeros((m_blocks * case.m_tile, columns), np.float32)
     padded[: case.m, : case.k] = x
@@ -192,12 +215,12 @@ def test_linear(kernels, case):
     with np.errstate(divide="ignore"):
         inverse = np.where(scales > 0, np.float32(1) / scales, np.float32(0)).astype(np.float32)
     expected = np.rint(grouped * inverse[..., None]).astype(np.int64).reshape(len(padded), -1)
-    np.testing.assert_array_equal(in_column_order(case, layout, arrays[0]), expected)
+    np.testing.assert_array_equal(in_column_order(case, isa, arrays[0]), expected)
     np.testing.assert_array_equal(by_row(case, arrays[1]), scales)
     np.testing.assert_allclose(by_row(case, arrays[2]), grouped.astype(np.float64).sum(-1), rtol=0, atol=1e-4)
 
     y = multiply(libraries, case, layout, arrays, matrix.pack())
-    check_product(y, arrays, case, layout, matrix)
+    check_product(y, arrays, case, isa, matrix)
     # The stated errors: half a step per entry, half a step of a code per plane (none where codes are exact), beside float sums.
     weights = matrix.dequantize()
     _, d, zc = codes_of(case, matrix)
@@ -222,5 +245,5 @@ def test_extremes(kernels, case, code, sign):
     matrix.bits_of[-1, ::2] = 1 - code
     x = np.full((case.m, case.k), sign * 3.5, np.float32)
     x[:, ::7] *= -1
-    arrays = round_rows(libraries, case, layout, x)
-    check_product(multiply(libraries, case, layout, arrays, matrix.pack()), arrays, case, layout, matrix)
+    arrays = round_rows(libraries, case, isa, x)
+    check_product(multiply(libraries, case, layout, arrays, matrix.pack()), arrays, case, isa, matrix)

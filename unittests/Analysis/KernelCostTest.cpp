@@ -16,7 +16,7 @@ using namespace elutq;
 namespace {
 
 const KernelISA allISAs[] = {KernelISA::Generic, KernelISA::NEON,     KernelISA::NEONDotprod,
-                             KernelISA::AVX2,    KernelISA::AVX512BW, KernelISA::AVX512VBMI};
+                             KernelISA::AVX2,    KernelISA::AVX512BW, KernelISA::AVX512VBMI, KernelISA::AVX512AMX};
 
 TEST(KernelCostTest, NamesRoundTrip) {
   for (KernelISA isa : allISAs)
@@ -98,6 +98,10 @@ TEST(KernelCostTest, ProductsForManyRows) {
   EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 3, 8), 9, 3);
   EXPECT_EQ(firstRows(KernelISA::AVX512VBMI, 2, 16), 513);
   EXPECT_NEAR(firstRows(KernelISA::AVX512VBMI, 4, 16), 8, 2);
+  // Tiles take over early, and with two planes, too.
+  for (int64_t bits : {2, 3, 4})
+    for (int64_t tableBits : {8, 16})
+      EXPECT_NEAR(firstRows(KernelISA::AVX512AMX, bits, tableBits), 5, 3) << bits << " " << tableBits;
   // With AVX2, where products are those of words, entries of 8 bits are looked up faster for three planes at any number of rows.
   EXPECT_EQ(firstRows(KernelISA::AVX2, 3, 8), 513);
   EXPECT_NEAR(firstRows(KernelISA::AVX2, 4, 8), 45, 6);
@@ -218,6 +222,8 @@ TEST(KernelCostTest, KernelsToTime) {
             EXPECT_EQ(std::count(kernels.begin(), kernels.end(), kernel), 1);
             EXPECT_GE(kernel.mTile, 1);
             EXPECT_LE(kernel.mTile, rows);
+            if (isa == KernelISA::AVX512AMX && kernel.algorithm == KernelAlgorithm::Dot)
+              EXPECT_LE(kernel.mTile, 16);
             EXPECT_EQ(layout.rowBlocks(n) % kernel.nTile, 0);
           }
           for (const KernelChoice &kernel : listKernels(isa, layout, shape, 8, KernelAlgorithm::Lut))

@@ -26,6 +26,8 @@ TEST(TargetInfoTest, ISAFollowsFeatures) {
   EXPECT_EQ(isaOf("x86_64-linux-gnu", "skylake-avx512"), "avx512bw");
   EXPECT_EQ(isaOf("x86_64-linux-gnu", "znver3"), "avx2");
   EXPECT_EQ(isaOf("x86_64-linux-gnu", "znver4"), "avx512vbmi");
+  EXPECT_EQ(isaOf("x86_64-linux-gnu", "sapphirerapids"), "avx512amx");
+  EXPECT_EQ(isaOf("x86_64-linux-gnu", "sapphirerapids", "-amx-int8"), "avx512vbmi");
   EXPECT_EQ(isaOf("aarch64-linux-gnu", "generic"), "neon");
   EXPECT_EQ(isaOf("aarch64-linux-gnu", "cortex-a72"), "neon");
   EXPECT_EQ(isaOf("aarch64-linux-gnu", "cortex-a76"), "neon_dotprod");

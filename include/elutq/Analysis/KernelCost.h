@@ -21,7 +21,7 @@ namespace elutq {
 inline constexpr int64_t kDwordSums = 24;
 
 /// The instruction sets that kernels are written for.
-enum class KernelISA { Generic, NEON, NEONDotprod, AVX2, AVX512BW, AVX512VBMI };
+enum class KernelISA { Generic, NEON, NEONDotprod, AVX2, AVX512BW, AVX512VBMI, AVX512AMX };
 
 /// The names of `#hlq.kernel`; none for an unknown name.
 std::optional<KernelISA> parseKernelISA(std::string_view name);

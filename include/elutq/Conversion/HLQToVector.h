@@ -24,7 +24,7 @@ void populateLutMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const 
 /// [VectorizeCodeMatmul] `hlq.code_matmul` of stored codes to `hlq.dot`.
 void populateCodeMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const HLQToVectorOptions &options,
                                         mlir::PatternBenefit benefit = 1);
-/// [VectorizePlaneMatmul] `hlq.code_matmul` of planes to codes in a buffer and `hlq.dot`.
+/// [VectorizePlaneMatmul] `hlq.code_matmul` of planes to codes in a buffer and `hlq.dot`, or `amx` tiles.
 void populatePlaneMatmulToVectorPatterns(mlir::RewritePatternSet &patterns, const HLQToVectorOptions &options,
                                          mlir::PatternBenefit benefit = 1);
 /// [VectorizeBuildLut] `hlq.build_lut`, 16 table entries at a time; static K only.

@@ -50,12 +50,12 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
   let description = [{
     One generator, driven by `#hlq.layout`, `m_tile` and `table_group`, emits the kernels of all instruction sets: vectors
     of plane bytes are cut into nibbles, `hlq.lookup` finds their table entries, and either `hlq.accumulate` (dword lanes)
-    or a pair of 16-bit sums (byte lanes) adds them; codes of 8 bits go to `hlq.dot`. K is cut into pieces
+    or a pair of 16-bit sums (byte lanes) adds them; codes of 8 bits go to `hlq.dot`, or, with `isa = "avx512amx"`, codes made from planes to `amx` tiles. K is cut into pieces
     whose tables stay in the first-level cache. Where there is one block of activations, weights are read once, from memory: they
     are fetched 2048 bytes ahead (`memref.prefetch`), as the prefetchers of machines start anew on each page.
 
     Requires: memref operands with contiguous last dims and, with dword lanes, 16 rows. Ensures: `hlq.lookup`,
-    `hlq.accumulate` and `hlq.dot` are the only hlq ops that remain. The results are those of `convert-hlq-to-loops`, bit for bit.
+    `hlq.accumulate` and `hlq.dot` are the only hlq ops that remain, `amx` ops stay for `convert-vector-to-llvm`. The results are those of `convert-hlq-to-loops`, bit for bit.
     Next: `convert-hlq-to-llvm`.
 
     ```mlir
@@ -66,7 +66,7 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
     %next = hlq.accumulate %sum, %found : vector<16xi32>, vector<64xi8>
     ```
   }];
-  let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
+  let dependentDialects = ["::elutq::hlq::HLQDialect", "::mlir::LLVM::LLVMDialect", "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
   let options = [
     Option<"tableBytes", "table-bytes", "int64_t", /*default=*/"16384",
@@ -81,7 +81,7 @@ def ConvertHLQToVectorPass : Pass<"convert-hlq-to-vector"> {
 def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
   let summary = "Lower hlq.lookup, hlq.accumulate and hlq.dot to an instruction set";
   let description = [{
-    A look-up becomes `vpshufb` (`avx2`, `avx512bw`), `vpermb` (`avx512vbmi`) or `tbl` (`neon`), a sum of bytes becomes
+    `avx512amx` is `avx512vbmi` here. A look-up becomes `vpshufb` (`avx2`, `avx512bw`), `vpermb` (`avx512vbmi`) or `tbl` (`neon`), a sum of bytes becomes
     `vpdpbusd` (`avx512vbmi`, which stands for VBMI and VNNI together) or `sdot` (`neon_dotprod`). A product of codes becomes
     `vpdpbusd`, `vpmaddwd` of bytes widened to words (`avx2`, `avx512bw`), `sdot` or widening multiplications (`neon`).
     `generic` uses portable vector operations. Every vector length works with every instruction set; only hlq ops are touched.
@@ -98,7 +98,7 @@ def ConvertHLQToLLVMPass : Pass<"convert-hlq-to-llvm"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::vector::VectorDialect"];
   let options = [
     Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
-           "avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic (default generic)">];
+           "avx512amx, avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic (default generic)">];
   let statistics = [Statistic<"numLowered", "num-lowered", "Number of hlq.lookup and hlq.accumulate ops lowered">];
 }
 

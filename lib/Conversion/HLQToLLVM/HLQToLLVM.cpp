@@ -27,7 +27,7 @@ struct ConvertHLQToLLVMPass : elutq::impl::ConvertHLQToLLVMPassBase<ConvertHLQTo
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     if (failed(populateHLQToLLVMPatterns(patterns, isa))) {
-      getOperation()->emitError("expected isa to be avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic, but got ")
+      getOperation()->emitError("expected isa to be avx512amx, avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic, but got ")
           << isa;
       return signalPassFailure();
     }
@@ -40,7 +40,7 @@ struct ConvertHLQToLLVMPass : elutq::impl::ConvertHLQToLLVMPassBase<ConvertHLQTo
 
 LogicalResult elutq::hlq::populateHLQToLLVMPatterns(RewritePatternSet &patterns, StringRef isa) {
   auto populate = llvm::StringSwitch<void (*)(RewritePatternSet &)>(isa)
-                      .Case("avx512vbmi", [](auto &p) { populateHLQToLLVMX86Patterns(p, X86Level::AVX512VBMI); })
+                      .Cases({"avx512amx", "avx512vbmi"}, [](auto &p) { populateHLQToLLVMX86Patterns(p, X86Level::AVX512VBMI); })
                       .Case("avx512bw", [](auto &p) { populateHLQToLLVMX86Patterns(p, X86Level::AVX512BW); })
                       .Case("avx2", [](auto &p) { populateHLQToLLVMX86Patterns(p, X86Level::AVX2); })
                       .Case("neon_dotprod", [](auto &p) { populateHLQToLLVMAArch64Patterns(p, true); })

@@ -97,6 +97,16 @@ static Value emitPlace(LoopEmitter &e, const EntryFormat &format, Value column) 
   return e.add(e.mul(e.rem(inChunk, dwords), format.getPerDword()), e.div(inChunk, dwords));
 }
 
+/// Where a column's entry lies; of words byte `part`, the low one being 0.
+static SmallVector<Value> emitEntryByte(LoopEmitter &e, const EntryFormat &format, Value block, Value row, Value column, int64_t part) {
+  Value place = emitPlace(e, format, column);
+  if (!format.byRow)
+    return {block, e.div(column, 16), row, format.words ? e.add(e.mul(place, 2), part) : place};
+  Value chunk = e.div(e.rem(column, format.tableGroup), 16);
+  bool isLow = format.words && part == 0;
+  return {block, e.div(column, format.tableGroup), row, e.add(e.add(e.mul(chunk, 16), place), isLow ? format.tableGroup : 0)};
+}
+
 //===----------------------------------------------------------------------===//
 // build_lut and quantize_rows
 //===----------------------------------------------------------------------===//
@@ -259,13 +269,16 @@ struct LowerQuantizeRows : OpRewritePattern<QuantizeRowsOp> {
       Value inverse = e.emitScale(block, i, row, u, greatest);
       Value sum = e.loop(0, e.columns, e.i32(0), [&](Value k, ValueRange sum) -> SmallVector<Value> {
         Value column = e.add(first, k);
-        Value entry = e.emitRounded(e.emitInput(row, column), inverse), place = emitPlace(e, format, column);
-        SmallVector<Value> bytes = e.emitBytes(entry);
-        if (format.words)
-          bytes = {entry, arith::ShRSIOp::create(e.b, e.loc, entry, e.i32(8))};
-        for (auto [part, byte] : llvm::enumerate(bytes)) {
-          Value position = format.words ? e.add(e.mul(place, 2), part) : e.add(place, 16 * part);
-          e.storeByte(byte, {block, e.div(column, 16), i, position});
+        Value entry = e.emitRounded(e.emitInput(row, column), inverse);
+        if (format.words) {
+          e.storeByte(entry, emitEntryByte(e, format, block, i, column, 0));
+          e.storeByte(arith::ShRSIOp::create(e.b, e.loc, entry, e.i32(8)), emitEntryByte(e, format, block, i, column, 1));
+        } else {
+          SmallVector<Value> place = emitEntryByte(e, format, block, i, column, 0);
+          for (Value byte : e.emitBytes(entry)) {
+            e.storeByte(byte, place);
+            place.back() = e.add(place.back(), 16);
+          }
         }
         return {e.add(sum[0], entry)};
       })[0];
@@ -475,18 +488,21 @@ private:
 
   /// An entry as i32.
   Value readEntry(Value column) {
-    Value place = emitPlace(*this, format, column);
+    auto readByte = [&](ArrayRef<Value> place) { return load(op.getEntries(), place); };
+    SmallVector<Value> first = emitEntryByte(*this, format, mBlock, mRow, column, 0), second = first;
     if (op.getKernel().getTableBits() == 8)
-      return arith::ExtSIOp::create(b, loc, b.getI32Type(), readByte(column, place));
-    Value high = readByte(column, format.words ? add(mul(place, 2), 1) : place);
-    Value low = readByte(column, format.words ? mul(place, 2) : add(place, 16));
+      return arith::ExtSIOp::create(b, loc, b.getI32Type(), readByte(first));
+    if (format.words)
+      second = emitEntryByte(*this, format, mBlock, mRow, column, 1);
+    else
+      second.back() = add(second.back(), 16);
+    // Words have their low byte first, signed bytes the high one.
+    Value high = readByte(format.words ? second : first), low = readByte(format.words ? first : second);
     high = arith::ShLIOp::create(b, loc, arith::ExtSIOp::create(b, loc, b.getI32Type(), high), i32(8));
     if (format.words)
       return add(high, arith::ExtUIOp::create(b, loc, b.getI32Type(), low));
     return add(high, arith::ExtSIOp::create(b, loc, b.getI32Type(), low));
   }
-
-  Value readByte(Value column, Value place) { return load(op.getEntries(), {mBlock, div(column, 16), mRow, place}); }
 
   EntryFormat format;
   /// Of the group: `r_j` and their sum, halved.

@@ -8,6 +8,7 @@
 #include "elutq/Conversion/HLQToVector.h"
 #include "../HLQLowering.h"
 #include "elutq/Conversion/Passes.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 
 namespace elutq {

@@ -7,6 +7,7 @@
 
 #include "ProductEmitter.h"
 #include "elutq/Conversion/HLQToVector.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
 
 using namespace mlir;
 using namespace elutq::hlq;
@@ -14,11 +15,13 @@ using namespace elutq::hlq;
 namespace {
 
 /// For each row block of weights and each pass over its units: makes codes of the planes in a buffer that stays in the
-/// first-level cache, then multiplies them by all rows of activations, 16 rows of weights at a time.
+/// first-level cache, then multiplies them by all rows of activations, 16 rows of weights at a time: by `hlq.dot`, or by tiles (AMX), which
+/// take 64 columns and up to 16 rows of activations at once. The integers are the same.
 struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   PlaneMatmulEmitter(OpBuilder &builder, CodeMatmulOp op, int64_t codeBytes)
       : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * EntryFormat::get(op).getWidth() / 8),
-        format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces) {
+        format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces),
+        usesTiles(op.getKernel().usesTiles(layout)) {
     pieces = 1;
     readsOnce = true;
   }
@@ -28,12 +31,17 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
 
   void emit() override {
     int64_t chunks = unitsPerPass * unit.unitColumns / 16;
-    codes = allocate({chunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
+    int64_t parts = usesTiles ? tableParts : 1;
+    codes = allocate({parts * chunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
+    // Of words there are sums of the products of high bytes, of a high and a low one, and of low ones.
+    if (usesTiles)
+      tileSums = allocate({(2 * parts - 1) * mTile, kFloatLanes}, b.getI32Type());
     params = allocate({unitsPerPass * unit.groupsPerUnit, 2, unit.rows}, b.getF32Type());
-    loop(dim(op.getPacked(), 0), [&](Value nb) {
-      nBlock = nb;
-      forEachPass([&](Value firstUnit, Value endUnit) {
-        passUnit = firstUnit;
+    // The entries of a pass, of all rows of activations, stay in the second-level cache for all row blocks.
+    forEachPass([&](Value firstUnit, Value endUnit) {
+      passUnit = firstUnit;
+      loop(dim(op.getPacked(), 0), [&](Value nb) {
+        nBlock = nb;
         loop(firstUnit, endUnit, 1, {}, [&](Value u, ValueRange) -> SmallVector<Value> {
           setUnit(u);
           for (int64_t group = 0; group < unit.groupsPerUnit; ++group)
@@ -72,8 +80,10 @@ private:
 
   /// `acc(m, n, u)` of 16 rows of weights.
   SmallVector<Value> emitIntegers(const TableGroup &u) {
+    if (usesTiles)
+      return emitTiles(u);
     VectorType wordsType = getInts(kFloatLanes, 32);
-    VectorType codesType = getInts(kFloatLanes * format.getPerDword(), format.getWidth());
+    VectorType codesType = getInts(kFloatLanes * format.getCodesPerDword(), format.getWidth());
     SmallVector<Value> sums;
     for (int64_t m = 0; m < mTile; ++m)
       sums.push_back(broadcast(load(op.getOffsets(), {mBlock, u.number, index(m)})));
@@ -98,6 +108,49 @@ private:
         emitDword(index(dword), sums);
     };
     return emitChunks(u, /*maxBlock=*/1, sums, body);
+  }
+
+  /// The same by tiles. Words are split into bytes: entries into a signed high and an unsigned low one, codes into unsigned ones.
+  SmallVector<Value> emitTiles(const TableGroup &u) {
+    int64_t columns = std::min<int64_t>(tableGroup, 64);
+    auto getTile = [&](int64_t rows, int64_t bytes, unsigned width) {
+      return amx::TileType::get({rows, bytes * 8 / width}, b.getIntegerType(width));
+    };
+    SmallVector<Value> sums;
+    for (int64_t i = 0; i < 2 * tableParts - 1; ++i)
+      sums.push_back(amx::TileZeroOp::create(b, loc, getTile(mTile, 64, 32)));
+    Value place = add(getPassChunk(), u.chunk);
+    if (u.loopChunk)
+      place = add(place, u.loopChunk);
+    int64_t passChunks = unitsPerPass * unit.unitColumns / 16;
+    for (int64_t column = 0; column < tableGroup; column += columns) {
+      SmallVector<Value> entriesOfPart, codesOfPart;
+      for (int64_t part = 0; part < tableParts; ++part) {
+        SmallVector<Value> entry = {mBlock, u.number, index(0), index(part * tableGroup + column)};
+        SmallVector<Value> code = {add(place, part * passChunks + column / 16), index(0), index(0)};
+        entriesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(mTile, columns, 8), op.getEntries(), entry));
+        codesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(columns / 4, 64, 8), codes, code));
+      }
+      for (int64_t e = 0; e < tableParts; ++e)
+        for (int64_t c = 0; c < tableParts; ++c)
+          sums[e + c] = amx::TileMulIOp::create(b, loc, sums[e + c].getType(), entriesOfPart[e], codesOfPart[c], sums[e + c],
+                                                /*isZextLhs=*/e == 1, /*isZextRhs=*/true);
+    }
+    for (auto [number, sum] : llvm::enumerate(sums))
+      amx::TileStoreOp::create(b, loc, tileSums, ValueRange{index(number * mTile), index(0)}, sum);
+    VectorType wordsType = getInts(kFloatLanes, 32);
+    SmallVector<Value> result;
+    for (int64_t m = 0; m < mTile; ++m) {
+      Value total = broadcast(load(op.getOffsets(), {mBlock, u.number, index(m)}));
+      for (int64_t number = 0, e = sums.size(); number < e; ++number) {
+        Value sum = loadVector(wordsType, tileSums, {index(number * mTile + m), index(0)});
+        if (int64_t shift = 8 * (e - 1 - number))
+          sum = shiftLeft(sum, splat(wordsType, shift));
+        total = add(total, sum);
+      }
+      result.push_back(total);
+    }
+    return result;
   }
 
   /// Whether one instruction multiplies and adds.
@@ -187,7 +240,7 @@ private:
       VectorType wordsType = getInts(kFloatLanes, 32);
       Value low = arith::AndIOp::create(b, loc, rows[0], splat(wordsType, (1 << width) - 1));
       Value all = arith::MulIOp::create(b, loc, low, splat(wordsType, format.words ? 0x00010001 : 0x01010101));
-      return bitcast(getInts(kFloatLanes * format.getPerDword(), width), all);
+      return bitcast(getInts(kFloatLanes * format.getCodesPerDword(), width), all);
     }
     Value all = splat(getInts(unit.rows, width), 0);
     for (auto [piece, numbers] : llvm::enumerate(rows)) {
@@ -206,19 +259,27 @@ private:
     if (layout.getLane() == Lane::Dword) {
       SmallVector<Value> planes = loadPlanes(0, mul(div(loopChunk, 2), unit.vectorBytes));
       // The bits of 16 columns are the low or the high four of every byte.
-      for (int64_t c = 0; c < count; ++c)
-        for (int64_t dword = 0; dword < dwordsPerChunk; ++dword)
-          storeCodes(emitCodes(steps, planes, 4 * ((chunk + c) % 2) + dword % 4 + 8 * (dword / 4)),
-                     {add(place, c), index(dword), index(0)});
+      for (int64_t c = 0; c < count; ++c) {
+        auto emitDword = [&](int64_t dword) {
+          return emitCodes(steps, planes, 4 * ((chunk + c) % 2) + dword % 4 + 8 * (dword / 4));
+        };
+        for (int64_t dword = 0; dword < dwordsPerChunk; ++dword) {
+          SmallVector<Value> parts{emitDword(dword)};
+          if (usesTiles && format.words)
+            parts = splitWords(parts[0], emitDword(dword + 4));
+          for (auto [part, code] : llvm::enumerate(parts))
+            storeCodes(code, {add(place, part * unitsPerPass * unit.unitColumns / 16 + c), index(dword), index(0)});
+        }
+      }
       return;
     }
     for (int64_t step = 0; step < 2; ++step) {
       SmallVector<Value> planes = loadPlanes(step, mul(mul(loopChunk, 2), unit.vectorBytes));
-      for (int64_t column = 0; column < 8; column += format.getPerDword()) {
+      for (int64_t column = 0; column < 8; column += format.getCodesPerDword()) {
         SmallVector<Value> columns;
-        for (int64_t i = 0; i < format.getPerDword(); ++i)
+        for (int64_t i = 0; i < format.getCodesPerDword(); ++i)
           columns.push_back(emitCodes(steps, planes, column + i));
-        storeCodes(interleave(columns), {place, index((8 * step + column) / format.getPerDword()), index(0)});
+        storeCodes(interleave(columns), {place, index((8 * step + column) / format.getCodesPerDword()), index(0)});
       }
     }
   }
@@ -248,6 +309,16 @@ private:
     return code;
   }
 
+  /// The high and the low bytes of words, those of `first` and of `second` in turns.
+  SmallVector<Value> splitWords(Value first, Value second) {
+    VectorType wordsType = getInts(2 * kFloatLanes, 16);
+    Value eight = splat(wordsType, 8), lowByte = splat(wordsType, 0xff);
+    auto join = [&](Value even, Value odd) -> Value { return arith::OrIOp::create(b, loc, even, odd); };
+    auto low = [&](Value words) -> Value { return arith::AndIOp::create(b, loc, words, lowByte); };
+    Value highs = join(shiftRight(first, eight), arith::AndIOp::create(b, loc, second, splat(wordsType, 0xff00)));
+    return {highs, join(low(first), shiftLeft(low(second), eight))};
+  }
+
   /// Columns `[rows]` of a row's 32 bits put side by side.
   Value interleave(ArrayRef<Value> columns) {
     Value even = columns[0], odd = columns[1];
@@ -267,8 +338,10 @@ private:
   int64_t dwordsPerChunk;
   /// Pieces of 16 rows in a row block; `pieces` counts those of a tile.
   int64_t blockPieces;
-  /// The codes of a pass `[chunks, dwords, bytes]`, and `d` and `zc` `[groups, 2, rows]`.
-  Value codes, params;
+  bool usesTiles;
+  /// The codes of a pass `[chunks, dwords, bytes]`, where tiles multiply words those of high bytes before those of low ones; `d` and `zc` `[groups, 2, rows]`;
+  /// and the integers that tiles leave.
+  Value codes, params, tileSums;
   /// The first unit of the pass and the first row of the piece.
   Value passUnit, pieceRow;
 };

@@ -31,13 +31,15 @@ protected:
       Value words = emitRounded(x, inverse);
       Value ordered = format.transposed ? vector::ShuffleOp::create(b, loc, words, words, columnOfEntry).getResult() : words;
       SmallVector<Value> parts;
-      if (format.words)
+      if (format.words && format.byRow)
+        parts = splitWords(ordered);
+      else if (format.words)
         parts.push_back(bitcast(getInts(2 * kFloatLanes, 8),
                                 arith::TruncIOp::create(b, loc, getInts(kFloatLanes, 16), ordered)));
       else
         parts = emitBytes(ordered);
       for (auto [part, bytes] : llvm::enumerate(parts))
-        storeVector(bytes, entries, {mBlock, add(firstChunk, chunk), inBlock, index(16 * part)});
+        storeChunk(bytes, u, firstChunk, chunk, part);
       Value entry = arith::SubIOp::create(b, loc, words, splat(wordsType, kRoundingBits));
       values[0] = add(values[0], entry);
     })[0];
@@ -48,11 +50,29 @@ protected:
   void storeZeroEntries(int64_t begin, int64_t end) override {
     loop(begin, end, [&](Value u) { store(i32(0), op.getInits()[3], {mBlock, u, inBlock}); });
     Value zero = splat(getInts(2 * tableBits, 8), 0);
+    if (format.byRow) {
+      Value zeros = splat(getInts(tableGroup * tableBits / 8, 8), 0);
+      return loop(begin, end, [&](Value u) { storeVector(zeros, entries, {mBlock, u, inBlock, index(0)}); });
+    }
     loop(begin * tableGroup / 16, end * tableGroup / 16,
          [&](Value chunk) { storeVector(zero, entries, {mBlock, chunk, inBlock, index(0)}); });
   }
 
 private:
+  /// Stores byte `part`, high ones before low ones, of the entries of a chunk of table group `u`.
+  void storeChunk(Value bytes, Value u, Value firstChunk, Value chunk, int64_t part) {
+    if (format.byRow)
+      return storeVector(bytes, entries, {mBlock, u, inBlock, add(mul(chunk, 16), part * tableGroup)});
+    storeVector(bytes, entries, {mBlock, add(firstChunk, chunk), inBlock, index(16 * part)});
+  }
+
+  /// The high and the low bytes of words.
+  SmallVector<Value> splitWords(Value words) {
+    VectorType bytesType = getInts(kFloatLanes, 8);
+    Value high = shiftRight(words, splat(getInts(kFloatLanes, 32), 8));
+    return {arith::TruncIOp::create(b, loc, bytesType, high), arith::TruncIOp::create(b, loc, bytesType, words)};
+  }
+
   EntryFormat format;
   SmallVector<int64_t> columnOfEntry;
 };

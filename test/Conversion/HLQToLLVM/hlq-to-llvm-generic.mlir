@@ -1,7 +1,7 @@
 // RUN: elutq-opt %s -convert-hlq-to-llvm | FileCheck %s
 // RUN: not elutq-opt %s -convert-hlq-to-llvm=isa=sse9 2>&1 | FileCheck %s --check-prefix=ERROR
 
-// ERROR: expected isa to be avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic, but got sse9
+// ERROR: expected isa to be avx512amx, avx512vbmi, avx512bw, avx2, neon_dotprod, neon or generic, but got sse9
 
 // Sixteen lanes at a time, which LLVM recognizes.
 // CHECK-LABEL:   func.func @lookup_32(

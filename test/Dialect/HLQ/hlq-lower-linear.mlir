@@ -120,3 +120,17 @@ func.func @dot(%x: tensor<64x128xf32>, %p: tensor<4x16x16xi8>, %q: tensor<4x16x1
                   outs(%init : tensor<64x16xf32>) {group_size = 128 : i64, hlq.kernel = #dot} -> tensor<64x16xf32>
   return %0, %1 : tensor<64x16xf32>, tensor<64x16xf32>
 }
+
+// -----
+
+// Tiles take the entries of a table group row by row.
+// CHECK-LABEL: func.func @tiles(
+// CHECK:         %[[E:.+]]:4 = hlq.quantize_rows {{.*}} outs({{.*}} : tensor<4x2x16x256xi8>, {{.*}}) {by_row, table_group = 128 : i64, transposed, words}
+// CHECK:         hlq.code_matmul ins(%[[E]]#0, {{.*}}) outs({{.*}} : tensor<64x16xf32>)
+#tiles = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 16, n_tile = 1, table_bits = 16>
+func.func @tiles(%x: tensor<64x256xf32>, %p: tensor<4x16x32xi8>, %s: tensor<16x2x4xf16>, %z: tensor<16x2xf16>) -> tensor<64x16xf32> {
+  %init = tensor.empty() : tensor<64x16xf32>
+  %0 = hlq.linear ins(%x, %p, %s, %z : tensor<64x256xf32>, tensor<4x16x32xi8>, tensor<16x2x4xf16>, tensor<16x2xf16>)
+                  outs(%init : tensor<64x16xf32>) {group_size = 128 : i64, hlq.kernel = #tiles} -> tensor<64x16xf32>
+  return %0 : tensor<64x16xf32>
+}

@@ -8,7 +8,7 @@
 // LUT-NOT:   algorithm = "dot"
 // ALGORITHM: error: expected algorithm to be auto, lut or dot, but got 'gemm'
 
-// UNKNOWN: error: expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got 'sse2'
+// UNKNOWN: error: expected isa to be avx512amx, avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got 'sse2'
 
 // Decode and prefill have the same layout. One row is looked up; many rows share codes, of words where bytes gain nothing.
 // VBMI-DAG: #[[$DECODE:kernel.*]] = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 1, n_tile = 2>

@@ -229,3 +229,43 @@ func.func @lut_matmul_c1_bits(%t: tensor<1x2x1x64xi8>, %s: tensor<1x1x1xf32>, %p
          outs(%i : tensor<1x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<1x16xf32>
   return
 }
+
+// -----
+
+func.func @quantize_rows_by_row(%x: tensor<1x32xf32>, %e: tensor<1x2x1x16xi8>, %s: tensor<1x1x1xf32>, %o: tensor<1x1x1xi32>) {
+  // expected-error @+1 {{expected entries dim 1 to be U (1), but got 2}}
+  %0:4 = hlq.quantize_rows ins(%x : tensor<1x32xf32>) outs(%e, %s, %s, %o : tensor<1x2x1x16xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>)
+           {table_group = 32 : i64, by_row} -> tensor<1x2x1x16xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>
+  return
+}
+
+// -----
+
+func.func @quantize_rows_c4_by_row(%x: tensor<1x32xf32>, %e: tensor<1x1x1x64xi8>, %s: tensor<1x1x1xf32>, %o: tensor<1x1x1xi32>) {
+  // expected-error @+1 {{expected entries by row to be words, as they have 16 bits}}
+  %0:4 = hlq.quantize_rows ins(%x : tensor<1x32xf32>) outs(%e, %s, %s, %o : tensor<1x1x1x64xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>)
+           {table_group = 32 : i64, by_row} -> tensor<1x1x1x64xi8>, tensor<1x1x1xf32>, tensor<1x1x1xf32>, tensor<1x1x1xi32>
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = uniform, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 17, n_tile = 1>
+func.func @code_matmul_c6(%e: tensor<1x1x17x32xi8>, %s: tensor<1x1x17xf32>, %o: tensor<1x1x17xi32>, %p: tensor<1x192xi8>, %i: tensor<17x16xf32>) {
+  // expected-error @+1 {{expected at most 16 rows of activations and dword lanes for tiles}}
+  %y = hlq.code_matmul ins(%e, %s, %s, %o, %p : tensor<1x1x17x32xi8>, tensor<1x1x17xf32>, tensor<1x1x17xf32>, tensor<1x1x17xi32>, tensor<1x192xi8>)
+         outs(%i : tensor<17x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<17x16xf32>
+  return
+}
+
+// -----
+
+#layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = uniform, param_type = f16>
+#kernel = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 2, n_tile = 1>
+func.func @code_matmul_tiles(%e: tensor<1x1x2x16xi8>, %s: tensor<1x1x2xf32>, %o: tensor<1x1x2xi32>, %p: tensor<1x192xi8>, %i: tensor<2x16xf32>) {
+  // expected-error @+1 {{expected entries dim 3 to be 32 or 64 (table_group entries), but got 16}}
+  %y = hlq.code_matmul ins(%e, %s, %s, %o, %p : tensor<1x1x2x16xi8>, tensor<1x1x2xf32>, tensor<1x1x2xf32>, tensor<1x1x2xi32>, tensor<1x192xi8>)
+         outs(%i : tensor<2x16xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<2x16xf32>
+  return
+}

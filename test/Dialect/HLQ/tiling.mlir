@@ -135,3 +135,25 @@ module attributes {transform.with_named_sequence} {
     transform.yield
   }
 }
+
+// -----
+
+// Entries by row are cut like scales and sums.
+// CHECK-LABEL: func.func @quantize_rows_by_row(
+// CHECK:         scf.forall (%[[I:.+]]) in (2)
+// CHECK:           hlq.quantize_rows ins({{.*}} : tensor<4x64xf32>) outs({{.*}} : tensor<1x2x4x32xi8>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xi32>)
+func.func @quantize_rows_by_row(%x: tensor<4x128xf32>, %e0: tensor<1x4x4x32xi8>, %s0: tensor<1x4x4xf32>, %u0: tensor<1x4x4xf32>,
+                                %o0: tensor<1x4x4xi32>) -> tensor<1x4x4x32xi8> {
+  %e:4 = hlq.quantize_rows ins(%x : tensor<4x128xf32>)
+           outs(%e0, %s0, %u0, %o0 : tensor<1x4x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>) {table_group = 32 : i64, by_row}
+           -> tensor<1x4x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>
+  return %e#0 : tensor<1x4x4x32xi8>
+}
+
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%root: !transform.any_op {transform.readonly}) {
+    %op = transform.structured.match ops{["hlq.quantize_rows"]} in %root : (!transform.any_op) -> !transform.any_op
+    %tiled, %forall = transform.structured.tile_using_forall %op tile_sizes [0, 2] : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}

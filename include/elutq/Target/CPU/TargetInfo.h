@@ -35,7 +35,7 @@ struct TargetInfo {
   /// Whether code may use `feature` (LLVM's name, without a sign).
   bool hasFeature(llvm::StringRef feature) const;
 
-  /// The instruction set that `hlq-select-kernel` plans for: `avx512vbmi`, `avx512bw`, `avx2`, `neon_dotprod`, `neon` or
+  /// The instruction set that `hlq-select-kernel` plans for: `avx512amx`, `avx512vbmi`, `avx512bw`, `avx2`, `neon_dotprod`, `neon` or
   /// `generic`.
   llvm::StringRef getISA() const;
 

@@ -170,7 +170,8 @@ struct ActivationOperands {
 
 } // namespace
 
-static LogicalResult verifyActivations(Operation *op, const ActivationOperands &a, int64_t tableGroup) {
+/// `byRow`: the entries of a row in a table group lie together.
+static LogicalResult verifyActivations(Operation *op, const ActivationOperands &a, int64_t tableGroup, bool byRow = false) {
   MLIRContext *context = op->getContext();
   Type f32 = Float32Type::get(context);
   if (failed(verifyOperand(op, a.entries, IntegerType::get(context, 8))) || failed(verifyOperand(op, a.scales, f32)) ||
@@ -184,10 +185,14 @@ static LogicalResult verifyActivations(Operation *op, const ActivationOperands &
     return op->emitOpError("expected the ") << name << " of a row block to have static shapes";
   if (a.getRowsPerBlock() < 1)
     return op->emitOpError("expected ") << name << " dim 2 (m_tile) to be positive, but got " << a.getRowsPerBlock();
-  if (failed(verifyDim(op, a.entries, 1, "U * table_group / 16", a.getTableGroups() * tableGroup / 16)))
+  if (failed(byRow ? verifyDim(op, a.entries, 1, "U", a.getTableGroups())
+                   : verifyDim(op, a.entries, 1, "U * table_group / 16", a.getTableGroups() * tableGroup / 16)))
     return failure();
-  int64_t bytes = a.getChunkBytes();
-  if (a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
+  int64_t bytes = byRow ? tableGroup : a.getChunkBytes();
+  if (byRow && a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
+    return op->emitOpError("expected entries dim 3 to be ") << bytes << " or " << 2 * bytes << " (table_group entries), but got "
+                                                            << a.entries.getDim(3);
+  if (!byRow && a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
     return op->emitOpError("expected ") << name << " dim 3 to be " << bytes << " or " << 2 * bytes << " ("
                                         << (a.offsets ? "" : "four tables of ") << "16 entries), but got "
                                         << a.entries.getDim(3);
@@ -204,14 +209,14 @@ static LogicalResult verifyActivations(Operation *op, const ActivationOperands &
 
 /// Checks an op that tabulates or rounds activations to `count` arrays.
 template <typename OpTy>
-static LogicalResult verifyActivationOp(OpTy op, size_t count) {
+static LogicalResult verifyActivationOp(OpTy op, size_t count, bool byRow = false) {
   ShapedOperand input{"input", op.getInput(), 2};
   if (failed(verifyOneSemantics(op)) || failed(verifyOperand(op, input, Float32Type::get(op.getContext()))))
     return failure();
   if (op.getInits().size() != count)
     return op.emitOpError("expected ") << count << " inits, but got " << op.getInits().size();
   ActivationOperands a(op.getInits());
-  if (failed(verifyActivations(op, a, op.getTableGroup())))
+  if (failed(verifyActivations(op, a, op.getTableGroup(), byRow)))
     return failure();
   int64_t m = input.getDim(0), k = input.getDim(1), columns = a.getTableGroups() * op.getTableGroup();
   if (!ShapedType::isDynamic(m) &&
@@ -225,11 +230,13 @@ static LogicalResult verifyActivationOp(OpTy op, size_t count) {
 LogicalResult BuildLutOp::verify() { return verifyActivationOp(*this, 3); }
 
 LogicalResult QuantizeRowsOp::verify() {
-  if (failed(verifyActivationOp(*this, 4)))
+  if (failed(verifyActivationOp(*this, 4, getByRow())))
     return failure();
-  if (getWords() && ShapedOperand{"entries", getInits()[0], 4}.getDim(3) != 32)
-    return emitOpError("expected words to have 32 bytes per chunk, but got ")
-           << ShapedOperand{"entries", getInits()[0], 4}.getDim(3);
+  int64_t bytes = ShapedOperand{"entries", getInits()[0], 4}.getDim(3);
+  if (getByRow() && getWords() != (bytes != static_cast<int64_t>(getTableGroup())))
+    return emitOpError("expected entries by row to be ") << (getWords() ? "of 16 bits, as they are words" : "words, as they have 16 bits");
+  if (!getByRow() && getWords() && bytes != 32)
+    return emitOpError("expected words to have 32 bytes per chunk, but got ") << bytes;
   return success();
 }
 
@@ -242,7 +249,8 @@ static LogicalResult verifyProduct(OpTy op, ValueRange activations, StringRef al
   ActivationOperands a(activations);
   ShapedOperand packed{"packed", op.getPacked(), 2}, init{"init", op.getInit(), 2};
   int64_t tableGroup = op.getTableGroup();
-  if (failed(verifyOneSemantics(op)) || failed(verifyActivations(op, a, tableGroup)) ||
+  bool usesTiles = kernel.usesTiles(layout);
+  if (failed(verifyOneSemantics(op)) || failed(verifyActivations(op, a, tableGroup, usesTiles)) ||
       failed(verifyOperand(op, packed, IntegerType::get(context, 8))) ||
       failed(verifyOperand(op, init, Float32Type::get(context))))
     return failure();
@@ -263,8 +271,13 @@ static LogicalResult verifyProduct(OpTy op, ValueRange activations, StringRef al
   if (kernel.getMTile() != a.getRowsPerBlock())
     return op.emitOpError("expected ") << a.entries.name << " dim 2 to be the m_tile of the kernel ("
                                        << kernel.getMTile() << "), but got " << a.getRowsPerBlock();
-  StringRef chunk = a.offsets ? "the bytes of 16 entries of table_bits" : "the bytes of four tables of table_bits";
-  if (failed(verifyDim(op, a.entries, 3, chunk, a.getChunkBytes() * kernel.getTableBits() / 8)))
+  if (usesTiles && (kernel.getMTile() > 16 || layout.getLane() != Lane::Dword))
+    return op.emitOpError("expected at most 16 rows of activations and dword lanes for tiles, but got ") << kernel << " and " << layout;
+  StringRef chunk = usesTiles   ? "the bytes of table_group entries of table_bits"
+                    : a.offsets ? "the bytes of 16 entries of table_bits"
+                                : "the bytes of four tables of table_bits";
+  int64_t chunkBytes = usesTiles ? tableGroup : a.getChunkBytes();
+  if (failed(verifyDim(op, a.entries, 3, chunk, chunkBytes * kernel.getTableBits() / 8)))
     return failure();
   if (failed(verifyDim(op, packed, 1, "the bytes of a row block",
                        layout.getRowBlockBytes(columns / layout.getGroupSize()))))

@@ -42,11 +42,12 @@ static SmallVector<Range> getActivationLoops(OpTy op, OpBuilder &builder) {
           {zero, tensor::getMixedSize(builder, op.getLoc(), op.getInits()[1], 1), one}};
 }
 
-/// The tile of an init, whose second dim is table groups, or, in entries, chunks of 16 columns.
+/// The tile of an init, whose second dim is table groups, or, in entries, parts of them.
 template <typename OpTy>
 static void getInitTile(OpTy op, OpBuilder &builder, unsigned number, ArrayRef<OpFoldResult> offsets,
                         ArrayRef<OpFoldResult> sizes, Slice &initOffsets, Slice &initSizes) {
-  int64_t perGroup = number == 0 ? op.getTableGroup() / 16 : 1;
+  auto getNumber = [&](Value init) { return cast<ShapedType>(init.getType()).getDimSize(1); };
+  int64_t perGroup = getNumber(op.getInits()[number]) / getNumber(op.getInits()[1]);
   Location loc = op.getLoc();
   initOffsets = {offsets[0], scaleBy(builder, loc, offsets[1], perGroup)};
   initSizes = {sizes[0], scaleBy(builder, loc, sizes[1], perGroup)};

@@ -23,7 +23,7 @@ FailureOr<KernelSelector> KernelSelector::create(StringRef isa, StringRef algori
   KernelSelector selector;
   std::optional<KernelISA> parsed = parseKernelISA(isa);
   if (!parsed)
-    return emitError() << "expected isa to be avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '" << isa << "'";
+    return emitError() << "expected isa to be avx512amx, avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic, but got '" << isa << "'";
   selector.isa = *parsed;
   selector.algorithm = parseKernelAlgorithm(algorithm);
   if (!selector.algorithm && algorithm != "auto")

@@ -46,15 +46,20 @@ static void lowerLinear(RewriterBase &rewriter, LinearOp op, LayoutAttr layout, 
   };
   Type f32 = rewriter.getF32Type();
   bool isDot = kernel.getAlgorithm() == "dot";
+  bool usesTiles = kernel.usesTiles(layout);
+  // Bytes of 16 columns: four tables of 16 entries, or 16 entries.
   int64_t chunkBytes = (isDot ? 2 : 8) * kernel.getTableBits();
-  SmallVector<Value> inits{empty({mBlocks, columns / 16, mTile, chunkBytes}, rewriter.getI8Type()),
+  SmallVector<int64_t> entries{mBlocks, columns / 16, mTile, chunkBytes};
+  if (usesTiles)
+    entries = {mBlocks, tableGroups, mTile, tableGroup / 16 * chunkBytes};
+  SmallVector<Value> inits{empty(entries, rewriter.getI8Type()),
                            empty({mBlocks, tableGroups, mTile}, f32), empty({mBlocks, tableGroups, mTile}, f32)};
   ValueRange activations;
   if (isDot) {
     inits.push_back(empty({mBlocks, tableGroups, mTile}, rewriter.getI32Type()));
     activations = QuantizeRowsOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,
                                          layout.hasWordEntries(kernel.getTableBits()),
-                                         layout.hasTransposedEntries())
+                                         layout.hasTransposedEntries(), usesTiles)
                       .getResults();
   } else {
     activations = BuildLutOp::create(rewriter, loc, ValueRange(inits).getTypes(), op.getInput(), inits, tableGroup,

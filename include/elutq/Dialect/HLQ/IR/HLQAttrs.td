@@ -88,10 +88,11 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
   let mnemonic = "kernel";
   let summary = "The algorithm and tiles chosen for one product";
   let description = [{
-    Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512vbmi`, `avx512bw`, `avx2`,
+    Written by `hlq-select-kernel`, obeyed by the lowerings. `isa` names the instruction set (`avx512amx`, `avx512vbmi`, `avx512bw`, `avx2`,
     `neon`, `neon_dotprod`, `generic`), `algorithm` is `lut` (look-ups in tables, for planes) or `dot` (products of integers, for codes of 8 bits or made from planes), `m_tile` the rows of activations that share one pass over the weights, `n_tile` the
     row blocks of one parallel task, `table_bits` (8 or 16) the width of a table entry or of a rounded activation: 16 bits take
-    two look-ups or products.
+    two look-ups or products. `avx512amx` is `avx512vbmi`, but that codes made from planes are multiplied by tiles, of at most 16 rows of
+    activations.
   }];
   let parameters = (ins
     "::mlir::StringAttr":$isa,
@@ -102,6 +103,12 @@ def HLQ_KernelAttr : AttrDef<HLQ_Dialect, "Kernel"> {
   let assemblyFormat = "`<` struct(params) `>`";
   let genMnemonicAlias = 1;
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Whether codes made from planes of `layout` are multiplied by tiles, which take entries row by row.
+    bool usesTiles(::elutq::hlq::LayoutAttr layout) const {
+      return getIsa() == "avx512amx" && getAlgorithm() == "dot" && !layout.hasCodes();
+    }
+  }];
 }
 
 #endif // ELUTQ_DIALECT_HLQ_IR_HLQATTRS_TD

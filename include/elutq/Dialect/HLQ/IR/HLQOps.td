@@ -253,10 +253,14 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
     The entries of a chunk are in the order of its columns, or `transposed`: `w` neighbours (4, or 2 `words`) fill 32 bits, and the `d`-th
     32 bits are columns `d`, `d + 16/w`, `d + 2*16/w` and so on. That is the order in which packed planes with `dword` lanes give their codes.
 
+    With `by_row`, the entries of a row in a table group lie together, chunk after chunk, as tiles take them; of `words` (in the order of single bytes) first all
+    high bytes, then all low ones.
+
     | operand   | shape                      | type | meaning                                                             |
     |-----------|----------------------------|------|---------------------------------------------------------------------|
     | `input`   | `[M, K]`                   | f32  | activations                                                         |
     | `entries` | `[MB, C, m_tile, 16 or 32]` | i8  | row `m = mb*m_tile + i`; chunk `c` of 16 columns; with 16 bits the 16 high bytes, then the low ones, or the words |
+    |           | `[MB, U, m_tile, table_group * (1 or 2)]` | i8 | the same with `by_row` |
     | `scales`  | `[MB, U, m_tile]`          | f32  | scale of each table group                                           |
     | `sums`    | `[MB, U, m_tile]`          | f32  | sum of each table group                                             |
     | `offsets` | `[MB, U, m_tile]`          | i32  | offset of each table group                                          |
@@ -264,7 +268,8 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
     with `MB = ceil(M / m_tile)`, `U` table groups of `table_group` columns, `C = U * table_group / 16`. Rows from `M` on are those
     of zero activations.
 
-    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`; (C4) `words` are 16 bits wide.
+    Constraints: (C1) `table_group` is a multiple of 16; (C2) shapes as above; (C3) `U * table_group >= K`; (C4) `words` are 16 bits wide; entries `by_row` of 16 bits are
+    `words`.
 
     ```mlir
     %e:4 = hlq.quantize_rows ins(%x : tensor<4x128xf32>)
@@ -273,7 +278,7 @@ def HLQ_QuantizeRowsOp : HLQ_DestinationOp<"quantize_rows", [
     ```
   }];
   let arguments = (ins AnyShaped:$input, Variadic<AnyShaped>:$inits, I64Attr:$table_group, UnitAttr:$words,
-                       UnitAttr:$transposed);
+                       UnitAttr:$transposed, UnitAttr:$by_row);
   let assemblyFormat = [{
     `ins` `(` $input `:` type($input) `)` `outs` `(` $inits `:` type($inits) `)` attr-dict (`->` type($results)^)?
   }];
@@ -319,12 +324,14 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     | `packed` | `[NB, block bytes]`   | i8   | row blocks in `layout`                      |
     | `init`   | `[MB*m_tile, NB*rows]` | f32 | result, with padded rows and columns        |
 
-    Entries of planes are `words` if they have 16 bits, and `transposed` if lanes are `dword`; entries of stored codes are neither.
+    Entries of planes are `words` if they have 16 bits, `transposed` if lanes are `dword`, and `by_row` if the kernel uses tiles; entries of stored codes are
+    none of these.
 
     Constraints: (C1) `packed` has `layout.getRowBlockBytes(G)` bytes per block; (C2) table groups divide
     weight groups: `group_size % table_group == 0`, `U = G * group_size / table_group`; (C3) shapes as above,
     `2 * kernel.table_bits` bytes of entries per chunk; (C4) `table_group <= 256`, or 128 for `words`, so that 32-bit sums of products hold;
-    (C5) the algorithm of `kernel` is `dot`.
+    (C5) the algorithm of `kernel` is `dot`; (C6) with tiles
+    `m_tile <= 16` and `dword` lanes.
 
     ```mlir
     %y = hlq.code_matmul ins(%e, %s, %u, %o, %p : tensor<1x8x4x32xi8>, tensor<1x4x4xf32>, tensor<1x4x4xf32>, tensor<1x4x4xi32>, tensor<4x2304xi8>)

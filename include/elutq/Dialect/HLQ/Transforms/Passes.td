@@ -84,7 +84,7 @@ def SelectKernelPass : Pass<"hlq-select-kernel"> {
   }];
   let options = [
     Option<"isa", "isa", "std::string", /*default=*/"\"generic\"",
-           "avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic (default generic)">,
+           "avx512amx, avx512vbmi, avx512bw, avx2, neon, neon_dotprod or generic (default generic)">,
     Option<"algorithm", "algorithm", "std::string", /*default=*/"\"auto\"",
            "Algorithm of products with planes: auto, lut or dot (default auto, the faster one for each number of rows)">,
     Option<"wideTables", "wide-tables", "std::string", /*default=*/"",
