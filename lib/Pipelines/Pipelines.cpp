@@ -10,7 +10,6 @@
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/Passes.h"
@@ -40,12 +39,9 @@ void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOpti
   functions.addPass(createCSEPass());
   functions.addPass(createScheduleTasksPass());
   functions.addPass(createSplitEmptyPass());
+  functions.addPass(createInsertInPlacePass());
 
-  manager.addPass(bufferization::createEmptyTensorEliminationPass());
-  bufferization::OneShotBufferizePassOptions bufferize;
-  bufferize.bufferizeFunctionBoundaries = true;
-  bufferize.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
-  manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  manager.addPass(createBufferizePass());
   manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   manager.addNestedPass<func::FuncOp>(createCSEPass());
 

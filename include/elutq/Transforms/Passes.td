@@ -152,9 +152,60 @@ def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInter
   let statistics = [Statistic<"numCopies", "num-copies", "Number of tensor.empty ops added">];
 }
 
+def InsertInPlacePass : InterfacePass<"elutq-insert-in-place", "::mlir::FunctionOpInterface"> {
+  let summary = "Compute a part of a tensor where it is inserted";
+  let description = [{
+    Where the result of an op, or of several that take over one another's tensors, starts as a `tensor.empty` and is only inserted into a larger tensor, the slice of
+    that tensor takes the place of the empty one: the part needs no buffer of its own and is not copied. This is what
+    `eliminate-empty-tensors` does, by the uses alone, without an analysis of the whole function that bufferization does once
+    more. Where a slice can't be written yet because the larger tensor is still read, bufferization gives the part a buffer after all.
+
+    Requires: nothing. Ensures: the result of the function is the same. Next: `elutq-bufferize`.
+
+    ```mlir
+    %e = tensor.empty() : tensor<4xf32>
+    %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    %1 = tensor.insert_slice %0 into %y[4] [4] [1] : tensor<4xf32> into tensor<8xf32>
+    // becomes
+    %e = tensor.extract_slice %y[4] [4] [1] : tensor<8xf32> to tensor<4xf32>
+    %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    %1 = tensor.insert_slice %0 into %y[4] [4] [1] : tensor<4xf32> into tensor<8xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numParts", "num-parts", "Number of parts computed in place">];
+}
+
 //===----------------------------------------------------------------------===//
 // Memory and tasks
 //===----------------------------------------------------------------------===//
+
+def BufferizePass : Pass<"elutq-bufferize", "::mlir::ModuleOp"> {
+  let summary = "Bufferize the functions of a module, each on a thread";
+  let description = [{
+    `one-shot-bufferize` with function boundaries and identity layouts, but its analysis goes through the functions one after the
+    other, and is most of the time that layers take. Entries call nothing, so each is bufferized by itself, on a thread of its own.
+    Constants become `memref.global` ops, one for equal ones of all functions.
+
+    Requires: functions that call none. Ensures: no tensor remains. Next: `elutq-plan-memory`.
+
+    ```mlir
+    func.func @exp(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %e = tensor.empty() : tensor<4xf32>
+      %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      return %0 : tensor<4xf32>
+    }
+    // becomes
+    func.func @exp(%x: memref<4xf32>) -> memref<4xf32> {
+      %e = memref.alloc() {alignment = 64 : i64} : memref<4xf32>
+      linalg.exp ins(%x : memref<4xf32>) outs(%e : memref<4xf32>)
+      return %e : memref<4xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
+  let statistics = [Statistic<"numFunctions", "num-functions", "Number of functions bufferized">];
+}
 
 def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a fixed place in an arena, the weights or the cache";

@@ -1,0 +1,19 @@
+// RUN: elutq-opt %s -split-input-file -elutq-bufferize -verify-diagnostics -allow-unregistered-dialect
+
+func.func private @other(%x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
+}
+func.func @caller(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error @below {{expected functions that call no others}}
+  %0 = func.call @other(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+// What one-shot-bufferize says of a function is said of it here.
+func.func @unknown(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error @below {{op was not bufferized}}
+  %0 = "test.unknown"(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
