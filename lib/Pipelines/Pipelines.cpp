@@ -10,7 +10,6 @@
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Func/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -48,7 +47,6 @@ void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOpti
   // Layers become one task before anything is expanded, so that each task is lowered once.
   manager.addPass(createPlanMemoryPass());
   manager.addPass(createOutlineTasksPass());
-  manager.addPass(func::createDuplicateFunctionEliminationPass());
   manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   manager.addNestedPass<func::FuncOp>(createCSEPass());
 }

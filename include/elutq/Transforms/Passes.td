@@ -255,7 +255,7 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     A task runs the iterations `[begin, end)`, numbered through all its loops. It takes the offsets of its buffers from `%args`,
     constant data of the call, and count and position from the header of the arena (i64 words: count, position, address of the
     tokens, address of the result), which the entry writes. So the tasks of equal layers are equal, and
-    `duplicate-function-elimination` leaves one. All are called by `elutq_parallel_for`, serial ones as one iteration:
+    one function stands for all of them. All are called by `elutq_parallel_for`, serial ones as one iteration:
 
     ```mlir
     %args = memref.get_global @elutq_entry_decode_args_3 : memref<4xi64>
@@ -269,12 +269,12 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     earlier is an error. The module gets `elutq.tasks`, which describes for people what each call of each
     entry computes: its `hlq` and `lm` ops and the names of their nodes.
 
-    Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
-    Next: `duplicate-function-elimination`.
+    Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it, and no two tasks are
+    equal. Next: `elutq-vectorize`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
-  let statistics = [Statistic<"numTasks", "num-tasks", "Number of tasks outlined">];
+  let statistics = [Statistic<"numTasks", "num-tasks", "Number of distinct tasks outlined">];
 }
 
 //===----------------------------------------------------------------------===//
