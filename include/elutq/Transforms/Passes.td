@@ -155,12 +155,12 @@ def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInter
 def InsertInPlacePass : InterfacePass<"elutq-insert-in-place", "::mlir::FunctionOpInterface"> {
   let summary = "Compute a part of a tensor where it is inserted";
   let description = [{
-    Where the result of an op, or of several that take over one another's tensors, starts as a `tensor.empty` and is only inserted into a larger tensor, the slice of
-    that tensor takes the place of the empty one: the part needs no buffer of its own and is not copied. This is what
-    `eliminate-empty-tensors` does, by the uses alone, without an analysis of the whole function that bufferization does once
-    more. Where a slice can't be written yet because the larger tensor is still read, bufferization gives the part a buffer after all.
+    Where the result of an op, or of several that take over one another's tensors, starts as a `tensor.empty` and is only inserted
+    into a larger tensor, the slice of that tensor takes the place of the empty one: the part needs no buffer of its own and no
+    copy. `eliminate-empty-tensors` does the same behind an analysis of all functions, which bufferization repeats; uses are enough,
+    since bufferization gives the part a buffer after all where the larger tensor is still read.
 
-    Requires: nothing. Ensures: the result of the function is the same. Next: `elutq-bufferize`.
+    Requires: nothing. Ensures: results are the same, and such a `tensor.empty` is gone. Next: `elutq-bufferize`.
 
     ```mlir
     %e = tensor.empty() : tensor<4xf32>
@@ -183,9 +183,9 @@ def InsertInPlacePass : InterfacePass<"elutq-insert-in-place", "::mlir::Function
 def BufferizePass : Pass<"elutq-bufferize", "::mlir::ModuleOp"> {
   let summary = "Bufferize the functions of a module, each on a thread";
   let description = [{
-    `one-shot-bufferize` with function boundaries and identity layouts, but its analysis goes through the functions one after the
-    other, and is most of the time that layers take. Entries call nothing, so each is bufferized by itself, on a thread of its own.
-    Constants become `memref.global` ops, one for equal ones of all functions.
+    `one-shot-bufferize` with function boundaries and identity layouts, on one thread per function: the analysis of a function takes
+    time that grows with its layers, and entries call nothing, so that none has to wait for another. Constants become
+    `memref.global` ops, one for equal ones of all functions.
 
     Requires: functions that call none. Ensures: no tensor remains. Next: `elutq-plan-memory`.
 
