@@ -33,11 +33,11 @@ struct Bufferize : elutq::impl::BufferizePassBase<Bufferize> {
 };
 
 LogicalResult bufferize(Part &part) {
-  WalkResult calls = part.function.walk([](CallOpInterface call) {
-    call.emitError("expected functions that call no others");
+  WalkResult symbols = part.function.walk([](SymbolUserOpInterface user) {
+    user.emitError("expected a function that uses no other one and no global of its module");
     return WalkResult::interrupt();
   });
-  if (calls.wasInterrupted())
+  if (symbols.wasInterrupted())
     return failure();
   bufferization::OneShotBufferizationOptions options;
   options.bufferizeFunctionBoundaries = true;
@@ -86,9 +86,9 @@ void Bufferize::runOnOperation() {
   Block *body = getOperation().getBody();
   for (Part &part : llvm::reverse(parts))
     part.function->moveBefore(body, part.next ? part.next->getIterator() : body->end());
+  if (failed(result))
+    return signalPassFailure();
   Constants constants(getOperation());
   for (Part &part : parts)
     constants.take(part);
-  if (failed(result))
-    signalPassFailure();
 }

@@ -187,7 +187,7 @@ def BufferizePass : Pass<"elutq-bufferize", "::mlir::ModuleOp"> {
     time that grows with its layers, and entries call nothing, so that none has to wait for another. Constants become
     `memref.global` ops, one for equal ones of all functions.
 
-    Requires: functions that call none. Ensures: no tensor remains. Next: `elutq-plan-memory`.
+    Requires: functions that use no other one and no global of their module. Ensures: no tensor remains. Next: `elutq-plan-memory`.
 
     ```mlir
     func.func @exp(%x: tensor<4xf32>) -> tensor<4xf32> {
