@@ -10,8 +10,6 @@
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
-#include "mlir/Dialect/Func/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -40,19 +38,15 @@ void elutq::buildTileAndBufferizePipeline(OpPassManager &manager, const TileOpti
   functions.addPass(createCSEPass());
   functions.addPass(createScheduleTasksPass());
   functions.addPass(createSplitEmptyPass());
+  functions.addPass(createInsertInPlacePass());
 
-  manager.addPass(bufferization::createEmptyTensorEliminationPass());
-  bufferization::OneShotBufferizePassOptions bufferize;
-  bufferize.bufferizeFunctionBoundaries = true;
-  bufferize.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
-  manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  manager.addPass(createBufferizePass());
   manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   manager.addNestedPass<func::FuncOp>(createCSEPass());
 
   // Layers become one task before anything is expanded, so that each task is lowered once.
   manager.addPass(createPlanMemoryPass());
   manager.addPass(createOutlineTasksPass());
-  manager.addPass(func::createDuplicateFunctionEliminationPass());
   manager.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   manager.addNestedPass<func::FuncOp>(createCSEPass());
 }

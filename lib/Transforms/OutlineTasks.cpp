@@ -469,6 +469,26 @@ std::string describe(const Group &group) {
   return text;
 }
 
+/// Tasks are equal where their bodies are, whatever their names and the nodes that they come from.
+struct TaskInfo : llvm::DenseMapInfo<func::FuncOp> {
+  static unsigned getHashValue(func::FuncOp task) {
+    llvm::hash_code hash = mlir::hash_value(Type(task.getFunctionType()));
+    task.getBody().walk([&](Operation *op) {
+      auto ignore = OperationEquivalence::ignoreHashValue;
+      hash = llvm::hash_combine(
+          hash, OperationEquivalence::computeHash(op, ignore, ignore, OperationEquivalence::IgnoreLocations));
+    });
+    return hash;
+  }
+  static bool isEqual(func::FuncOp a, func::FuncOp b) {
+    if (a == b)
+      return true;
+    auto isKey = [](func::FuncOp f) { return f == getEmptyKey() || f == getTombstoneKey(); };
+    return !isKey(a) && !isKey(b) && a.getFunctionType() == b.getFunctionType() &&
+           OperationEquivalence::isRegionEquivalentTo(&a.getBody(), &b.getBody(), OperationEquivalence::IgnoreLocations);
+  }
+};
+
 struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
   using OutlineTasksPassBase::OutlineTasksPassBase;
 
@@ -479,6 +499,8 @@ struct OutlineTasks : elutq::impl::OutlineTasksPassBase<OutlineTasks> {
 
   MemRefType argsType;
   func::FuncOp parallelFor;
+  /// The tasks, each once.
+  DenseSet<func::FuncOp, TaskInfo> distinct;
 };
 
 } // namespace
@@ -524,7 +546,12 @@ void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, Op
   task->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
   task->setAttr("llvm.linkage", LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal));
   TaskBuilder(entry, group, task).build();
-  ++numTasks;
+  if (auto [place, isNew] = distinct.insert(task); isNew) {
+    ++numTasks;
+  } else {
+    task.erase();
+    task = *place;
+  }
 
   SmallVector<int64_t> offsets;
   for (Value buffer : group.buffers)
@@ -542,7 +569,7 @@ void OutlineTasks::emitCall(func::FuncOp entry, Group &group, int64_t number, Op
   for (unsigned i : {Arena, Weights, Cache})
     operands.push_back(entry.getArgument(i));
   operands.push_back(args);
-  SmallVector<Value> call{func::ConstantOp::create(b, loc, task.getFunctionType(), name), n};
+  SmallVector<Value> call{func::ConstantOp::create(b, loc, task.getFunctionType(), task.getName()), n};
   llvm::append_range(call, operands);
   if (!parallelFor) {
     parallelFor = func::FuncOp::create(globals, loc, "elutq_parallel_for",

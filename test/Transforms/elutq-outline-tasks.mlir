@@ -1,5 +1,5 @@
 // RUN: elutq-opt %s -split-input-file -elutq-outline-tasks -canonicalize -cse | FileCheck %s
-// RUN: elutq-opt %s -split-input-file -elutq-outline-tasks -duplicate-function-elimination | FileCheck %s --check-prefix=MERGED
+// RUN: elutq-opt %s -split-input-file -elutq-outline-tasks | FileCheck %s --check-prefix=MERGED
 
 // Loops on different memory are one parallel call of all their iterations; the task runs its part of each.
 // CHECK:       memref.global "private" constant @independent_args_0 : memref<2xi64> = dense<[64, 128]>

@@ -152,9 +152,60 @@ def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInter
   let statistics = [Statistic<"numCopies", "num-copies", "Number of tensor.empty ops added">];
 }
 
+def InsertInPlacePass : InterfacePass<"elutq-insert-in-place", "::mlir::FunctionOpInterface"> {
+  let summary = "Compute a part of a tensor where it is inserted";
+  let description = [{
+    Where the result of an op, or of several that take over one another's tensors, starts as a `tensor.empty` and is only inserted
+    into a larger tensor, the slice of that tensor takes the place of the empty one: the part needs no buffer of its own and no
+    copy. `eliminate-empty-tensors` does the same behind an analysis of all functions, which bufferization repeats; uses are enough,
+    since bufferization gives the part a buffer after all where the larger tensor is still read.
+
+    Requires: nothing. Ensures: results are the same, and such a `tensor.empty` is gone. Next: `elutq-bufferize`.
+
+    ```mlir
+    %e = tensor.empty() : tensor<4xf32>
+    %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    %1 = tensor.insert_slice %0 into %y[4] [4] [1] : tensor<4xf32> into tensor<8xf32>
+    // becomes
+    %e = tensor.extract_slice %y[4] [4] [1] : tensor<8xf32> to tensor<4xf32>
+    %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    %1 = tensor.insert_slice %0 into %y[4] [4] [1] : tensor<4xf32> into tensor<8xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numParts", "num-parts", "Number of parts computed in place">];
+}
+
 //===----------------------------------------------------------------------===//
 // Memory and tasks
 //===----------------------------------------------------------------------===//
+
+def BufferizePass : Pass<"elutq-bufferize", "::mlir::ModuleOp"> {
+  let summary = "Bufferize the functions of a module, each on a thread";
+  let description = [{
+    `one-shot-bufferize` with function boundaries and identity layouts, on one thread per function: the analysis of a function takes
+    time that grows with its layers, and entries call nothing, so that none has to wait for another. Constants become
+    `memref.global` ops, one for equal ones of all functions.
+
+    Requires: functions that use no other one and no global of their module. Ensures: no tensor remains. Next: `elutq-plan-memory`.
+
+    ```mlir
+    func.func @exp(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %e = tensor.empty() : tensor<4xf32>
+      %0 = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      return %0 : tensor<4xf32>
+    }
+    // becomes
+    func.func @exp(%x: memref<4xf32>) -> memref<4xf32> {
+      %e = memref.alloc() {alignment = 64 : i64} : memref<4xf32>
+      linalg.exp ins(%x : memref<4xf32>) outs(%e : memref<4xf32>)
+      return %e : memref<4xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect", "::mlir::memref::MemRefDialect"];
+  let statistics = [Statistic<"numFunctions", "num-functions", "Number of functions bufferized">];
+}
 
 def PlanMemoryPass : Pass<"elutq-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give every buffer a fixed place in an arena, the weights or the cache";
@@ -204,7 +255,7 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     A task runs the iterations `[begin, end)`, numbered through all its loops. It takes the offsets of its buffers from `%args`,
     constant data of the call, and count and position from the header of the arena (i64 words: count, position, address of the
     tokens, address of the result), which the entry writes. So the tasks of equal layers are equal, and
-    `duplicate-function-elimination` leaves one. All are called by `elutq_parallel_for`, serial ones as one iteration:
+    one function stands for all of them. All are called by `elutq_parallel_for`, serial ones as one iteration:
 
     ```mlir
     %args = memref.get_global @elutq_entry_decode_args_3 : memref<4xi64>
@@ -218,12 +269,12 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
     earlier is an error. The module gets `elutq.tasks`, which describes for people what each call of each
     entry computes: its `hlq` and `lm` ops and the names of their nodes.
 
-    Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it.
-    Next: `duplicate-function-elimination`.
+    Ensures: an entry stores the header and calls tasks, nothing else; no `scf.forall` is left in it, and no two tasks are
+    equal. Next: `elutq-vectorize`.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
-  let statistics = [Statistic<"numTasks", "num-tasks", "Number of tasks outlined">];
+  let statistics = [Statistic<"numTasks", "num-tasks", "Number of distinct tasks outlined">];
 }
 
 //===----------------------------------------------------------------------===//
