@@ -1,0 +1,98 @@
+"""`elutq quantize`: fits HLQ weights to a calibration text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from ..errors import QuantizeError
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of a parser."""
+    parser = commands.add_parser(
+        "quantize", help="write an ONNX model with 1- to 4-bit weights, fitted to a calibration text",
+        description="Write an ONNX model whose linear layers have HLQ weights, fitted to the activations that a calibration text leads "
+                    "to. The result runs in ONNX Runtime and compiles with elutq compile. After an interruption, the same command goes "
+                    "on from where it was.")
+    parser.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
+    parser.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
+    parser.add_argument("--target-bpw", type=float, metavar="X",
+                          help="choose bits for every linear layer, X per weight on average with scales and zeros, by what the model's "
+                               "outputs lose; --bits then counts for nothing else than the defaults of --embedding and --head")
+    parser.add_argument("--group", type=int, default=128, metavar="N",
+                          help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128)")
+    parser.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
+    parser.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
+    parser.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
+    parser.add_argument("--calibration", metavar="SOURCE",
+                          help="a UTF-8 text; TOKENS.npy, ids [windows, tokens]; INPUTS.npz, an array for each input of the graph, for "
+                               "models that are no language models; or 'random', tokens drawn evenly. Default: a text that NumPy ships, "
+                               "poorer than one of the kind that the model is for")
+    parser.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
+    parser.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
+    parser.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
+                          help="begin windows with what the tokenizer puts before a text (auto), with BOS, or with nothing")
+    parser.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the model)")
+    parser.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
+    parser.add_argument("--damping", type=float, default=0.01, metavar="X",
+                          help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
+    parser.add_argument("--correction", type=float, default=0.5, metavar="X",
+                          help="share of the difference between the float and the quantized model's activations that the weights of "
+                               "each layer make good (default 0.5); 0 takes half the time")
+    parser.add_argument("--method", choices=("hlq", "uniform", "published", "gptq"), default="hlq",
+                          help="hlq (default), or one to compare with: uniform (one scale per group), published (arXiv 2510.19482), gptq")
+    parser.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    parser.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
+    parser.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..quantization import Options, choose, estimate, open_calibration, quantize
+
+    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
+    calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    say(f"calibration: {calibration.count} samples of {calibration.name}")
+    if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
+        say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
+    options = Options(**{name: getattr(arguments, name) for name in (
+        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+    if arguments.dry_run:
+        print(estimate(arguments.model, options, calibration))
+        return 0
+    if arguments.output is None:
+        raise QuantizeError("no output, name one with -o")
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
+        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
+            yield lambda done, whole: shown.update(done / whole - shown.n)
+
+    choices = []
+    if arguments.target_bpw is not None:
+        with bar("choose bits") as progress:
+            choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
+                             exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
+        options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
+    with bar("quantize") as progress:
+        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
+                          threads=arguments.threads, progress=progress)
+    report = replace(report, choices=choices)
+    if arguments.report:
+        text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
+        Path(arguments.report).write_text(text, encoding="utf-8")
+    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight")
+    return 0
