@@ -13,26 +13,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import ROOT
+from conftest import ROOT, TOKENS
 from elutq.cli import main
 from elutq.errors import ElutqError, QuantizeError
-from elutq.export import export_model
 from elutq.feeds import graph_inputs, make_feeds
 from elutq.hlq_onnx import HLQModel
 from elutq.quantization import Calibration, Options, Quantizer, open_calibration, quantize
-from tiny_models import CONFIGS, random_weights, write_checkpoint
-
-TOKENS = np.random.default_rng(5).integers(0, 61, (12, 40))
-
-
-@pytest.fixture(scope="module")
-def decoder(compiler, tmp_path_factory):
-    """A decoder with tied embedding, q/k norms and a sliding window."""
-    folder = tmp_path_factory.mktemp("decoder")
-    config = {**CONFIGS["gemma3"], "hidden_size": 48, "intermediate_size": 80}
-    write_checkpoint(folder / "hf", config, random_weights(config, seed=8))
-    export_model(folder / "hf", folder / "onnx")
-    return folder / "onnx" / "model.onnx"
 
 
 def logits(path, ids):
@@ -50,12 +36,6 @@ def fails(capsys, *arguments) -> str:
     lines = [line for line in captured.err.splitlines() if not line.startswith("calibration: ")]
     assert len(lines) == 1 and lines[0].startswith("elutq: error: ")
     return lines[0]
-
-
-@pytest.fixture
-def tokens(tmp_path):
-    np.save(tmp_path / "tokens.npy", TOKENS)
-    return tmp_path / "tokens.npy"
 
 
 def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):

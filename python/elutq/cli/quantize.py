@@ -52,6 +52,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    parser.add_argument("--engine", choices=("local", "dask"), default="local",
+                        help="where matrices are solved: in this process (default), or as tasks of a Dask cluster, with the same bits; "
+                             "needs the package distributed")
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="of --engine dask: the cluster's scheduler, such as tcp://host:8786; by default worker processes are started "
+                             "on this machine")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="of --engine dask: processes to start (default: one per core)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.set_defaults(function=run)
 
@@ -59,7 +66,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..quantization import Options, choose, estimate, open_calibration, quantize
+    from ..quantization import Options, choose, estimate, open_calibration, open_engine, quantize
 
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
     calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
@@ -87,9 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
             choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
                              exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
         options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
-    with bar("quantize") as progress:
+    engine = open_engine(arguments.engine, threads=arguments.threads, scheduler=arguments.scheduler, workers=arguments.workers)
+    with engine, bar("quantize") as progress:
         report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
-                          threads=arguments.threads, progress=progress)
+                          threads=arguments.threads, engine=engine, progress=progress)
     report = replace(report, choices=choices)
     if arguments.report:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -19,12 +18,13 @@ import numpy as np
 
 from .. import __version__
 from ..compiler import compile as run_compiler
-from ..errors import QuantizeError, SolverError
+from ..errors import QuantizeError
 from ..hlq_onnx import HLQMatrix, HLQModel, PARTS
-from ..solver import Hessian, SolveOptions, solve
+from ..solver import SolveOptions
 from ..tensors import Tensors
 from .calibration import Calibration
-from .graph import Graph, Group
+from .engine import Engine, Form, LocalEngine, Problem
+from .graph import Graph, Group, Matrix
 from .moments import correction, read_rows, second_moments
 from .streams import GraphPasses, Stream
 from .workspace import Workspace
@@ -113,8 +113,10 @@ class Quantizer:
     """One run: `solve` and then `write`. Whatever interrupts it, another one of the same arguments goes on from there."""
 
     def __init__(self, model: str | os.PathLike[str], options: Options, calibration: Calibration, work: str | os.PathLike[str],
-                 threads: int = 0):
-        self.options, self.calibration, self.threads = options, calibration, threads
+                 threads: int = 0, engine: Engine | None = None):
+        """threads: of ONNX Runtime. engine: what solves; by default this process with as many threads."""
+        self.options, self.calibration = options, calibration
+        self.engine = engine or LocalEngine(threads)
         self.source = Tensors(model)
         self.graph = Graph(self.source.model)
         self.workspace = Workspace(Path(work), self._identity())
@@ -190,24 +192,15 @@ class Quantizer:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
         moments, cross = second_moments(group, activations, reference)
         result: dict[str, np.ndarray] = {}
-        hessian = None
-        for position, matrix in enumerate(group.matrices):
-            slot, started = self.base.slots[matrix.name], time.monotonic()
-            weights = target = read_rows(self.source, matrix)
-            if cross is not None:
-                target = weights + self.options.correction * correction(weights, moments, cross, self.options.damping)
-            if hessian is None or hessian.group != slot.group_size:
-                hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
-            try:
-                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size, kind=self.options.kind,
-                               options=self.options.solver, threads=self.threads)
-            except SolverError as error:
-                raise QuantizeError(f"'{matrix.name}': {error}") from None
-            parts = zip(PARTS, (solved.planes, solved.plane_scales(), solved.zeros))
-            result.update((f"{position}.{part}", array) for part, array in parts)
-            whole = hessian.loss(weights, np.zeros_like(weights)).sum()
-            result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
+        for position, solution in enumerate(self.engine.solve(moments, (self._problem(matrix, moments, cross) for matrix in group.matrices))):
+            result.update((f"{position}.{part}", getattr(solution, part)) for part in PARTS)
+            result[f"{position}.measures"] = np.array([solution.loss.sum(), solution.whole.sum(), solution.seconds])
         return result
+
+    def _problem(self, matrix: Matrix, moments: np.ndarray, cross: np.ndarray | None) -> Problem:
+        weights, slot, options = read_rows(self.source, matrix), self.base.slots[matrix.name], self.options
+        target = weights if cross is None else weights + options.correction * correction(weights, moments, cross, options.damping)
+        return Problem(matrix.name, weights, target, Form(slot.bits, slot.group_size, options.kind, options.solver, options.damping))
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
         slot = self.base.slots[name]
