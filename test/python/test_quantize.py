@@ -234,7 +234,7 @@ def test_work_of_another_run(decoder, tokens, tmp_path, capsys):
     assert "holds unfinished work of another model, other options or another calibration" in message
 
 
-def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
+def test_bits_chosen_for_an_average(decoder, tokens, tmp_path):
     command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
     assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
@@ -245,3 +245,55 @@ def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
     from elutq.compiler import compile as run_compiler
 
     run_compiler(tmp_path / "q.onnx", tmp_path / "q.o", emit="obj", quantize="none")
+
+
+def test_forms_chosen_for_a_size(decoder, tokens, tmp_path, capsys):
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--calibration", tokens, "--report", tmp_path / "r.html"]
+    assert "the smallest that these options allow has " in fails(capsys, *command, "--target-size", "5KB")
+    assert not (tmp_path / "q.onnx.work").exists()
+    assert "'20 QB' is no size" in fails(capsys, *command, "--target-size", "20 QB")
+    report = tmp_path / "r.json"
+    assert main([str(word) for word in [*command[:-1], report, "--target-size", "30KB"]]) == 0
+    found = json.loads(report.read_text())
+    # The limit is kept by what is written, pages of the file included, and little of it is left.
+    written = (tmp_path / "q.onnx.data").stat().st_size
+    inside = sum(len(tensor.raw_data) for tensor in onnx.load(tmp_path / "q.onnx", load_external_data=False).graph.initializer)
+    assert 0.9 * 30_000 < written + inside <= 30_000
+    chosen = {choice["name"]: choice["chosen"] for choice in found["choices"]}
+    # The tied table is chosen for, too.
+    assert len(chosen) == 3 * 7 + 1 and "model.embed_tokens.weight" in chosen
+    slots = HLQModel(tmp_path / "q.onnx").slots
+    assert {name: (slot.bits, slot.group_size) for name, slot in slots.items()} == {
+        name: (choice["bits"], choice["group"]) for name, choice in chosen.items() if choice["bits"]}
+    # Bits that are given are not chosen.
+    assert main([str(word) for word in [*command, "-q", "--target-size", "30KB", "--embedding", "3", "--group", "32"]]) == 0
+    assert HLQModel(tmp_path / "q.onnx").slots["model.embed_tokens.weight"].bits == 4  # The larger of 3 and the head's 4.
+    assert (tmp_path / "q.onnx.data").stat().st_size <= 30_000
+    page = (tmp_path / "r.html").read_text()
+    assert "Choice of bits and groups" in page and "model.embed_tokens.weight" in page
+
+
+def test_a_choice_is_kept(decoder, tokens, tmp_path, capsys, monkeypatch):
+    command = [str(word) for word in ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--calibration", tokens, "-q"]]
+    asked = []
+    monkeypatch.setattr(Quantizer, "solve", lambda self, advance: (_ for _ in ()).throw(OSError("stopped")))
+    assert "stopped" in fails(capsys, *command)
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.modules["elutq.quantization.choose"], "choose", lambda *given, **options: asked.append(given))
+    assert main(command) == 0 and not asked
+    assert not (tmp_path / "q.onnx.work").exists()
+
+
+def test_storage(decoder, tokens, tmp_path):
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=3, group=128, embedding=8), calibration=open_calibration(decoder, tokens))
+    model = onnx.load(tmp_path / "q.onnx")
+    sizes = {tensor.name: numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer}
+    held = report.storage
+    for part in ("planes", "scales", "zeros"):
+        assert getattr(held, part) == sum(size for name, size in sizes.items() if name.endswith("." + part))
+    assert held.size == sum(sizes.values())
+    # Rows of 48 and 80 in groups of 128, 3 bits, and a table of 61 rows of 48 with 8.
+    padding = sum(row.n * (-row.k % 128) * row.bits // 8 for row in report.rows)
+    assert held.padding == padding > 0
+    assert held.weights == sum(row.n * row.k for row in report.rows)
+    assert held.bits_per_weight == 8 * sum(row.bytes for row in report.rows) / held.weights

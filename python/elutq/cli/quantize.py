@@ -22,11 +22,18 @@ def add(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
     parser.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
     parser.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
-    parser.add_argument("--target-bpw", type=float, metavar="X",
-                          help="choose bits for every linear layer, X per weight on average with scales and zeros, by what the model's "
-                               "outputs lose; --bits then counts for nothing else than the defaults of --embedding and --head")
-    parser.add_argument("--group", type=int, default=128, metavar="N",
-                          help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128)")
+    targets = parser.add_mutually_exclusive_group()
+    targets.add_argument("--target-bpw", type=float, metavar="X",
+                         help="choose bits and group for every linear layer, X bits per weight on average with scales, zeros and padding, "
+                              "by what the model's outputs lose; --bits then counts for nothing else than the defaults of --embedding "
+                              "and --head")
+    targets.add_argument("--target-size", metavar="SIZE",
+                         help="likewise, so that all constants of the written model, FILE.data with embedding, head and what stays float, "
+                              "have at most SIZE: bytes, or a number with KB, MB, GB, KiB, MiB or GiB; embedding and head are chosen for, "
+                              "too, unless --embedding and --head name their bits")
+    parser.add_argument("--group", type=int, metavar="N",
+                        help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128; with a target: 32 to 256, "
+                             "chosen for each matrix)")
     parser.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
     parser.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
     parser.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
@@ -66,8 +73,11 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ..quantization import Options, choose, estimate, open_calibration, open_engine, quantize
+    from ..quantization import Options, choose_once, estimate, open_calibration, open_engine, parse_size, quantize
+    from ..quantization.choose import CHOICE_SAMPLES, GROUPS
+    from ..quantization.sizes import format_size
 
+    size = None if arguments.target_size is None else parse_size(arguments.target_size)
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
     calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
                                    bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
@@ -75,7 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
     options = Options(**{name: getattr(arguments, name) for name in (
-        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+        "bits", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+    if arguments.group is not None:
+        options = replace(options, group=arguments.group)
     if arguments.dry_run:
         print(estimate(arguments.model, options, calibration))
         return 0
@@ -89,18 +101,21 @@ def run(arguments: argparse.Namespace) -> int:
             yield lambda done, whole: shown.update(done / whole - shown.n)
 
     choices = []
-    if arguments.target_bpw is not None:
+    work = Path(arguments.work or f"{arguments.output}.work")
+    if arguments.target_bpw is not None or size is not None:
         with bar("choose bits") as progress:
-            choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
-                             exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
-        options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
+            choices = choose_once(work, arguments.model, calibration.shortened(*CHOICE_SAMPLES), options,
+                                  bits_per_weight=arguments.target_bpw, size=size,
+                                  groups=GROUPS if arguments.group is None else (arguments.group,), threads=arguments.threads,
+                                  progress=progress)
+        options = replace(options, plan={choice.name: (choice.chosen.bits, choice.chosen.group) for choice in choices})
     engine = open_engine(arguments.engine, threads=arguments.threads, scheduler=arguments.scheduler, workers=arguments.workers)
     with engine, bar("quantize") as progress:
-        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
+        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=work,
                           threads=arguments.threads, engine=engine, progress=progress)
     report = replace(report, choices=choices)
     if arguments.report:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
         Path(arguments.report).write_text(text, encoding="utf-8")
-    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight")
+    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight, {format_size(report.storage.size)}")
     return 0

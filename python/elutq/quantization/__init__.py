@@ -16,19 +16,21 @@ from ..errors import QuantizeError, TextError
 from ..feeds import model_dimensions
 from ..tensors import Tensors
 from ..text import default_text, open_tokenizer, read_windows
+from .allocate import Candidate, Choice
 from .calibration import Calibration, random_tokens, read_arrays
-from .choose import Choice, choose
+from .choose import choose, choose_once
 from .engine import ENGINES, Engine, open_engine
 from .estimate import Estimate, estimate
 from .graph import Group
 from .pipeline import Options, Quantizer, Row, operations
 from .report import Report
+from .sizes import Storage, parse_size
 from .workspace import remove_if_nothing_is_finished
 
 Progress = Callable[[float, float], None]
 
-__all__ = ["Calibration", "Choice", "ENGINES", "Estimate", "Options", "Quantizer", "Report", "Row", "choose", "estimate", "open_calibration",
-           "open_engine", "quantize"]
+__all__ = ["Calibration", "Candidate", "Choice", "ENGINES", "Estimate", "Options", "Quantizer", "Report", "Row", "Storage", "choose",
+           "choose_once", "estimate", "open_calibration", "open_engine", "parse_size", "quantize"]
 
 
 def open_calibration(model: str | os.PathLike[str], source: str | os.PathLike[str] | np.ndarray | None = None, *, windows: int = 64,
@@ -100,5 +102,5 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], opti
             progress(done, whole)
 
         rows = quantizer.solve(advance)
-        quantizer.write(output)
-    return Report(os.fspath(model), os.fspath(output), options, calibration, rows)
+        storage = quantizer.write(output)
+    return Report(os.fspath(model), os.fspath(output), options, calibration, rows, storage)

@@ -6,7 +6,6 @@ second moments of its activations, and one window; the activations of all window
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from .calibration import Calibration
 from .engine import Engine, Form, LocalEngine, Problem
 from .graph import Graph, Group, Matrix
 from .moments import correction, read_rows, second_moments
+from .sizes import Storage, storage
 from .streams import GraphPasses, Stream
 from .workspace import Workspace
 
@@ -136,13 +136,7 @@ class Quantizer:
             self.streams.append(Stream(model, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
-        folder, data = self.source.path.parent, {}
-        for name in sorted({entry.value for tensor in self.source.model.graph.initializer for entry in tensor.external_data
-                            if entry.key == "location"}):
-            status = (folder / name).stat()
-            data[name] = [status.st_size, status.st_mtime_ns]
-        return {"version": __version__, "model": hashlib.sha256(self.source.path.read_bytes()).hexdigest(), "data": data,
-                "options": asdict(self.options), "calibration": self.calibration.digest()}
+        return {"version": __version__, **self.source.identity(), "options": asdict(self.options), "calibration": self.calibration.digest()}
 
     def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
         """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
@@ -159,8 +153,9 @@ class Quantizer:
             advance(group)
         return rows + [self._row(name) for name in sorted(self.refused)]
 
-    def write(self, output: str | os.PathLike[str]) -> None:
-        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
+    def write(self, output: str | os.PathLike[str]) -> Storage:
+        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work. Returns what its
+        constants take."""
         output = Path(output)
         made = self.base.copy(self.workspace.folder / "output" / output.name)
         for name in self._solved:
@@ -169,6 +164,7 @@ class Quantizer:
         for file in sorted(made.path.parent.iterdir(), reverse=True):
             shutil.move(file, output.parent / file.name)
         self.workspace.close()
+        return storage(made)
 
     def _weights(self, name: str) -> np.ndarray:
         """A constant as the graph reads it: what its bits stand for, where it has them already."""

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
@@ -32,11 +33,33 @@ def _publish(partial: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-class Activations:
-    """Values of a cut, for every window of the calibration."""
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears under its name when it is complete."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    _publish(partial, path)
 
-    def __init__(self, folder: Path):
-        self.arrays = {name: np.load(folder / file, mmap_mode="r") for name, file in json.loads((folder / "index.json").read_text()).items()}
+
+def foreign_work(folder: Path) -> QuantizeError:
+    """The error of a folder that holds the work of another run."""
+    return QuantizeError(f"'{folder}' holds unfinished work of another model, other options or another calibration; remove it, or name "
+                         "another folder with --work")
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Values of a cut by name, for every window of the calibration."""
+
+    arrays: Mapping[str, np.ndarray]
+
+    @staticmethod
+    def open(folder: Path) -> Activations:
+        """Those that `Workspace.save_activations` wrote, as views of their files."""
+        files = json.loads((folder / "index.json").read_text())
+        return Activations({name: np.load(folder / file, mmap_mode="r") for name, file in files.items()})
 
     def window(self, index: int) -> dict[str, np.ndarray]:
         return {name: array[index] for name, array in self.arrays.items()}
@@ -51,20 +74,11 @@ class Workspace:
         text = json.dumps(identity, indent=1, sort_keys=True)
         known = folder / IDENTITY
         if not known.exists():
-            self._write(known, text.encode())
+            write_file(known, text.encode())
         elif known.read_text() != text:
-            raise QuantizeError(f"'{folder}' holds unfinished work of another model, other options or another calibration; remove "
-                                "it, or name another folder with --work")
+            raise foreign_work(folder)
         for leftover in folder.glob("*.partial"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-
-    def _write(self, path: Path, data: bytes) -> None:
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(partial, path)
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         path = self.folder / f"{name}.npz"
@@ -101,12 +115,12 @@ class Workspace:
                 arrays[value][position] = array
         for array in arrays.values():
             array.flush()
-        self._write(partial / "index.json", json.dumps(index).encode())
+        write_file(partial / "index.json", json.dumps(index).encode())
         _publish(partial, folder)
 
     def activations(self, name: str) -> Activations | None:
         folder = self.folder / name
-        return Activations(folder) if folder.exists() else None
+        return Activations.open(folder) if folder.exists() else None
 
     def remove(self, name: str) -> None:
         """Removes activations that nothing reads any more."""
