@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,3 +298,33 @@ def test_storage(decoder, tokens, tmp_path):
     assert held.padding == padding > 0
     assert held.weights == sum(row.n * row.k for row in report.rows)
     assert held.bits_per_weight == 8 * sum(row.bytes for row in report.rows) / held.weights
+
+
+def test_mixed_models_compile(decoder, tokens, tmp_path):
+    """Matrices of all bits and groups in one model, float ones among them, compute what ONNX Runtime computes."""
+    import elutq
+
+    names = sorted(tensor.name for tensor in onnx.load(decoder, load_external_data=False).graph.initializer
+                   if tensor.name.startswith("model.layers.") and len(tensor.dims) == 2)
+    forms = [(bits, group) for group in (16, 32, 64, 128, 256, 0) for bits in (1, 2, 3, 4, 8)][::2] + [(0, 0), (0, 0)]
+    plan = {name: forms[index * 5 % len(forms)] for index, name in enumerate(names)}
+    assert {bits for bits, _ in plan.values()} == {0, 1, 2, 3, 4, 8} and len({group for _, group in plan.values()}) == 6
+    (tmp_path / "q").mkdir()
+    shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
+    path = tmp_path / "q" / "model.onnx"
+    report = quantize(decoder, path, Options(embedding=8, plan=plan), calibration=open_calibration(decoder, tokens))
+    # Rows of 48 and 80 are groups of 64 and 96.
+    assert {row.name: row.bits for row in report.rows} == {
+        **{name: bits for name, (bits, _) in plan.items() if bits}, "model.embed_tokens.weight": 8}
+    elutq.compile(path, tmp_path / "mixed", emit="lib", quantize="none", arguments=["--kv-cache=f32"])
+    ids = np.random.default_rng(6).integers(0, 61, 50)
+    expected = logits(path, ids[None])[0]
+    with elutq.Model(tmp_path / "libmixed.so") as model:
+        session = model.session()
+        decoded = np.stack([session.decode(int(token)) for token in ids])
+        session.reset()
+        prefilled = session.prefill(ids)
+    for found, rows in ((decoded, expected), (prefilled, expected[-1])):
+        assert (np.abs(found - rows).max(-1) / np.ptp(rows, axis=-1)).max() < 1e-3
+    # Far from what the float model gives.
+    assert np.abs(expected - logits(decoder, ids[None])[0]).max() > 0.05 * np.ptp(expected)
