@@ -93,6 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.output is None:
         raise QuantizeError("no output, name one with -o")
+    # Found now, not after minutes of computing.
+    if arguments.report and not Path(arguments.report).resolve().parent.is_dir():
+        raise QuantizeError(f"there is no folder for '{arguments.report}'")
 
     @contextmanager
     def bar(name: str) -> Iterator[Callable[[float, float], None]]:
@@ -116,6 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = replace(report, choices=choices)
     if arguments.report:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
-        Path(arguments.report).write_text(text, encoding="utf-8")
+        try:
+            Path(arguments.report).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise QuantizeError(f"'{arguments.report}' cannot be written: {error.strerror}; the model itself is") from error
     say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight, {format_size(report.storage.size)}")
     return 0

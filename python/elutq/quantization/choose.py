@@ -40,7 +40,7 @@ _PROBE, _TABLE_PROBE = (3, 128), (4, 128)
 # Windows of the calibration, and tokens of each, that suffice to choose.
 CHOICE_SAMPLES = (6, 256)
 # Rows of a matrix whose loss is measured in every form.
-_ROWS = 256
+_ROWS = 128
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Mapping
 
 import numpy as np
@@ -32,7 +33,7 @@ class Outputs:
         self.expected = self._compute(None, weights)
 
     def lost(self, held: Activations | None, weights: Weights) -> float:
-        """The mean divergence, over windows, of the outputs that `weights` lead to; `held` are values of a cut before which they are those
+        """The mean divergence of the outputs that `weights` lead to; `held` are values of a cut before which they are those
         of the model to compare with."""
         return float(np.mean([divergence(before, after) for before, after in zip(self.expected, self._compute(held, weights))]))
 
@@ -40,7 +41,9 @@ class Outputs:
         if self.before is None:
             return list(self.passes.advance(held, self.names, weights))
         rows = [some_positions(values[self.before]) for values in self.passes.advance(held, (self.before,), weights)]
-        return list(self.passes.advance(Activations({self.before: np.stack(rows)}), self.names, weights))
+        # All windows at once: a head that is a transposed table is transposed each time.
+        whole = replace(self.passes, calibration=self.passes.calibration.shortened(1, 1))
+        return list(whole.advance(Activations({self.before: np.concatenate(rows, axis=rows[0].ndim - 2)[None]}), self.names, weights))
 
 
 def some_positions(values: np.ndarray) -> np.ndarray:

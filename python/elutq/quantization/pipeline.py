@@ -27,7 +27,7 @@ from .graph import Graph, Group, Matrix
 from .moments import correction, read_rows, second_moments
 from .sizes import Storage, storage
 from .streams import GraphPasses, Stream
-from .workspace import Workspace
+from .workspace import Workspace, unwritten
 
 # Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
 METHODS = {
@@ -156,13 +156,24 @@ class Quantizer:
     def write(self, output: str | os.PathLike[str]) -> Storage:
         """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work. Returns what its
         constants take."""
-        output = Path(output)
-        made = self.base.copy(self.workspace.folder / "output" / output.name)
-        for name in self._solved:
-            made.write(name, self._matrix(name))
-        made.save()
-        for file in sorted(made.path.parent.iterdir(), reverse=True):
-            shutil.move(file, output.parent / file.name)
+        output, folder = Path(output), self.workspace.folder / "output"
+        moved = [path.with_name(path.name + ".partial") for path in (output.with_name(output.name + ".data"), output)]
+        try:
+            made = self.base.copy(folder / output.name)
+            for name in self._solved:
+                made.write(name, self._matrix(name))
+            made.save()
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # The folder of the work may be on another disk.
+            for partial in moved:
+                if (file := folder / partial.stem).exists():
+                    shutil.move(file, partial)
+                    os.replace(partial, partial.with_suffix(""))
+        except OSError as error:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise unwritten(output, error) from error
         self.workspace.close()
         return storage(made)
 
