@@ -21,7 +21,9 @@
 using namespace llvm;
 using namespace elutq;
 
-static constexpr size_t kBufferBytes = 1 << 20;
+/// Pieces are whole huge pages of the file: file systems with large folios keep them as such, so that a mapping of the file reads
+/// from huge pages.
+static constexpr size_t kBufferBytes = size_t(2) << 20;
 
 bool elutq::isStream(StringRef path) {
   struct stat status;
@@ -118,13 +120,13 @@ Error OutputFile::flush() {
 
 Error OutputFile::write(ArrayRef<char> bytes) {
   while (!bytes.empty()) {
-    if (buffer.size() == kBufferBytes)
-      if (Error error = flush())
-        return error;
-    size_t count = std::min(bytes.size(), kBufferBytes - buffer.size());
+    size_t count = std::min<size_t>(bytes.size(), kBufferBytes - position % kBufferBytes);
     buffer.append(bytes.begin(), bytes.begin() + count);
     position += count;
     bytes = bytes.drop_front(count);
+    if (position % kBufferBytes == 0)
+      if (Error error = flush())
+        return error;
   }
   return Error::success();
 }

@@ -12,6 +12,7 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -19,14 +20,15 @@ using namespace llvm;
 using namespace elutq;
 using namespace elutq::tune;
 
-/// Of all copies of the weights, at least, beside eight times the last-level cache.
-static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20;
+/// Of all copies of the weights, at least and at most, beside eight times the last-level cache. Servers have caches for many more cores
+/// than a process uses.
+static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20, kMaxStreamBytes = uint64_t(1) << 30;
 /// Different activations are limited to this: a product computes its tables from them in any case.
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
 
-/// What is written at once, as the compiler writes a model: file systems keep it in pieces of memory as large. A file written in small
-/// pieces is read at a sixth less per second.
-static constexpr size_t kWriteBytes = size_t(1) << 20;
+/// What is written at once, as the compiler writes a model: file systems keep it in pieces of memory as large, here huge pages. A file
+/// written in small pieces is read at a sixth less per second.
+static constexpr size_t kWriteBytes = size_t(2) << 20;
 
 static Error toError(const runtime::Status &status) {
   return status.ok() ? Error::success() : createStringError(status.getText());
@@ -38,7 +40,7 @@ uint64_t tune::getStreamBytes() {
   uint64_t kilobytes = 0;
   if (text)
     (*text)->getBuffer().trim().rtrim('K').getAsInteger(10, kilobytes);
-  return std::max(kMinStreamBytes, 8 * (kilobytes << 10));
+  return std::clamp(8 * (kilobytes << 10), kMinStreamBytes, kMaxStreamBytes);
 }
 
 namespace {

@@ -21,7 +21,7 @@ class _Struct(ctypes.Structure):
 
 
 class OpenOptions(_Struct):
-    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("verify", c_int32)]
+    _fields_ = [("struct_size", c_uint32), ("threads", c_int32), ("verify", c_int32), ("copy_weights", c_int32)]
 
 
 class Info(_Struct):

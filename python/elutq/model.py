@@ -45,15 +45,17 @@ class Model:
     """A model compiled with `--emit=lib`.
 
     path: libNAME.so, NAME.weights beside it, or the folder of both. threads: per session, 0 for one per core.
-    verify: compare the checksum of the weights when the first token is read.
+    verify: compare the checksum of the weights when the first token is read. copy_weights: read the weights into huge pages of this
+    process in place of mapping them.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0, verify: bool = True):
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0, verify: bool = True,
+                 copy_weights: bool = False):
         library_path = _find_library(Path(path))
         self._library = _abi.Library(library_path)
         options = _abi.OpenOptions()
         self._library.c.elutq_open_options_init(byref(options))
-        options.threads, options.verify = threads, int(verify)
+        options.threads, options.verify, options.copy_weights = threads, int(verify), int(copy_weights)
         self._handle = ctypes.c_void_p()
         self._library.call("elutq_open", None, byref(options), byref(self._handle))
         self._close = weakref.finalize(self, self._library.c.elutq_close, self._handle)

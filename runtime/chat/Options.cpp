@@ -51,6 +51,8 @@ Runs the language model compiled into this program. Without --prompt it reads on
   --threads N            default: one per physical core
   --weights FILE         use this container instead of the data in this program
   --no-verify            skip the checksum of the weights
+  --copy-weights         read the weights into huge pages of this process instead of mapping them: opens later, shares nothing
+                         with other processes, and is faster where the file system has no large folios
   --help
 )";
 
@@ -239,6 +241,7 @@ bool elutq::chat::parseOptions(int argc, char **argv, Options &options, std::str
          return std::string(text.empty() ? "the name of a file" : "");
        }},
       {"--no-verify", false, flag(options.verify, false)},
+      {"--copy-weights", false, flag(options.copyWeights)},
       {"--help", false, action(Options::Action::Help)},
       {"-h", false, action(Options::Action::Help)},
   };

@@ -28,7 +28,7 @@ struct Options {
   std::string prompt;
   std::vector<int64_t> tokens; // instead of a prompt
   int64_t count = -1;          // -n; -1: what fits, at most 256
-  bool raw = false, ignoreStop = false, printTokens = false, stats = false, json = false, verify = true;
+  bool raw = false, ignoreStop = false, printTokens = false, stats = false, json = false, verify = true, copyWeights = false;
   int threads = 0;
   int64_t benchPrefill = 0, benchDecode = 0, benchRepeats = 3;
   std::string logits, trace;

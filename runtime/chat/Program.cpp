@@ -54,6 +54,7 @@ int Program::openModel() {
   elutq_open_options_init(&open);
   open.threads = options.threads;
   open.verify = options.verify;
+  open.copy_weights = options.copyWeights;
   elutq_model *opened = nullptr;
   if (elutq_open(options.weights.empty() ? nullptr : options.weights.c_str(), &open, &opened) != ELUTQ_OK)
     return fail();

@@ -9,6 +9,7 @@
 
 #include "elutq/Container.h"
 
+#include <algorithm>
 #include <cstring>
 
 #define XXH_INLINE_ALL
@@ -106,9 +107,9 @@ std::string_view ContainerReader::getSection(std::string_view name) const {
   return std::string_view(reinterpret_cast<const char *>(mapping.data()) + entry->offset, entry->bytes);
 }
 
-Status ContainerReader::verifySection(std::string_view name) const {
+Status ContainerReader::verifySection(std::string_view name, const uint8_t *copy) const {
   const Entry *entry = find(name);
-  if (entry && XXH3_64bits(mapping.data() + entry->offset, entry->bytes) != entry->xxh3)
+  if (entry && XXH3_64bits(copy ? copy : mapping.data() + entry->offset, entry->bytes) != entry->xxh3)
     return damaged("the checksum of section '" + entry->name + "' is wrong");
   return Status();
 }
@@ -116,6 +117,21 @@ Status ContainerReader::verifySection(std::string_view name) const {
 void ContainerReader::adviseWillNeed(std::string_view name) const {
   if (const Entry *entry = find(name))
     mapping.adviseWillNeed(entry->offset, entry->bytes);
+}
+
+Status ContainerReader::copySection(std::string_view name, Mapping &copy) const {
+  std::string_view section = getSection(name);
+  if (Status status = Mapping::mapZeros(section.size(), "the copy of the weights", copy); !status.ok())
+    return status;
+  // Pages that are copied are given back at once: there is never more than a piece in memory twice.
+  constexpr size_t kPiece = size_t(16) << 20;
+  size_t offset = section.data() - reinterpret_cast<const char *>(mapping.data());
+  for (size_t done = 0; done < section.size(); done += kPiece) {
+    size_t count = std::min(kPiece, section.size() - done);
+    std::memcpy(copy.data() + done, section.data() + done, count);
+    mapping.release(offset + done, count);
+  }
+  return Status();
 }
 
 Status elutq::runtime::parseMeta(std::string_view text, std::map<std::string, std::string> &values) {

@@ -27,11 +27,14 @@ public:
   /// The payload of a section; data() is null when there is none of that name.
   std::string_view getSection(std::string_view name) const;
 
-  /// Compares the checksum of a payload; true for a missing section.
-  Status verifySection(std::string_view name) const;
+  /// Compares the checksum of a payload, or of its `copy`; true for a missing section.
+  Status verifySection(std::string_view name, const uint8_t *copy = nullptr) const;
 
   /// Tells the system that a section will be read.
   void adviseWillNeed(std::string_view name) const;
+
+  /// Copies a section's payload into anonymous memory, in huge pages where the system has them.
+  Status copySection(std::string_view name, Mapping &copy) const;
 
   uint64_t getBuildId() const { return buildId; }
   const std::string &getPath() const { return path; }

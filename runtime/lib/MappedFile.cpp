@@ -87,3 +87,10 @@ void Mapping::adviseWillNeed(size_t offset, size_t length) const {
   ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
 #endif
 }
+
+void Mapping::release(size_t offset, size_t length) const {
+  uintptr_t begin = reinterpret_cast<uintptr_t>(address) + offset;
+  uintptr_t end = begin + length;
+  begin &= ~uintptr_t(4095);
+  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+}

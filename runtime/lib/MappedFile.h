@@ -38,6 +38,9 @@ public:
   /// Tells the system that [offset, offset + length) will be read soon and is worth huge pages. Only a hint.
   void adviseWillNeed(size_t offset, size_t length) const;
 
+  /// Takes [offset, offset + length) out of this process's memory; it is read again from the file when it is used.
+  void release(size_t offset, size_t length) const;
+
 private:
   void swap(Mapping &other) {
     std::swap(address, other.address);

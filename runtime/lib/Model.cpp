@@ -111,7 +111,8 @@ static Status readMeta(Model &model) {
   return getMetaTokens(model.meta, "eos_ids", model.vocabSize, model.stopTokens);
 }
 
-Status Model::open(const std::string &givenPath, int threads, bool verify, std::shared_ptr<const Model> &result) {
+Status Model::open(const std::string &givenPath, const elutq_open_options &options,
+                   std::shared_ptr<const Model> &result) {
   auto model = std::make_shared<Model>();
   std::string path = givenPath;
   if (path.empty())
@@ -146,7 +147,12 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
                                           " bytes of weights, but its meta data says " +
                                           std::to_string(model->weightsBytes) + "; compile the model again");
   model->weights = reinterpret_cast<const uint8_t *>(weights.data());
-  model->verify = verify;
+  model->verify = options.verify != 0;
+  if (options.copy_weights) {
+    if (Status status = model->container.copySection(container::kWeightsSection, model->copiedWeights); !status.ok())
+      return status;
+    model->weights = model->copiedWeights.data();
+  }
 
   std::string_view tokenizer = model->container.getSection(container::kTokenizerSection);
   if (tokenizer.data()) {
@@ -162,7 +168,7 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
     if (Status status = TaskNames::parse(tasks, model->taskNames); !status.ok())
       return status;
   }
-  model->threads = threads > 0 ? threads : getDefaultThreads();
+  model->threads = options.threads > 0 ? options.threads : getDefaultThreads();
   model->json = toJson(model->meta);
   result = std::move(model);
   return Status();
@@ -170,9 +176,10 @@ Status Model::open(const std::string &givenPath, int threads, bool verify, std::
 
 Status Model::verifyWeights() const {
   std::call_once(verified, [&] {
-    container.adviseWillNeed(container::kWeightsSection);
+    if (!copiedWeights.data())
+      container.adviseWillNeed(container::kWeightsSection);
     if (verify)
-      verification = container.verifySection(container::kWeightsSection);
+      verification = container.verifySection(container::kWeightsSection, copiedWeights.data());
   });
   return verification;
 }

@@ -11,6 +11,7 @@
 #include "ContainerReader.h"
 #include "Tokenizer.h"
 #include "Trace.h"
+#include "elutq/runtime.h"
 
 #include <map>
 #include <memory>
@@ -32,8 +33,8 @@ namespace elutq::runtime {
 /// Everything that does not change while a model is used; shared by its sessions and streams.
 struct Model {
   /// Opens the data for the linked code; an empty path means the data that belongs to this program or library.
-  /// Reads none of the weights, so that the time does not depend on their size.
-  static Status open(const std::string &path, int threads, bool verify, std::shared_ptr<const Model> &model);
+  /// Reads none of the weights unless they are to be copied, so that the time does not depend on their size.
+  static Status open(const std::string &path, const elutq_open_options &options, std::shared_ptr<const Model> &model);
 
   /// Compares the checksum of the weights at the first call, unless the model was opened without `verify`. Comes before the
   /// first compiled instruction runs; threads that call it at the same time wait.
@@ -53,6 +54,7 @@ struct Model {
 
 private:
   bool verify = true;
+  Mapping copiedWeights;
   mutable std::once_flag verified;
   mutable Status verification;
 };

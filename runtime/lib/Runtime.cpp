@@ -84,7 +84,7 @@ const char *elutq_last_error(void) { return lastError.c_str(); }
 
 void elutq_open_options_init(elutq_open_options *options) {
   if (options)
-    *options = {sizeof(*options), 0, 1};
+    *options = {sizeof(*options), 0, 1, 0};
 }
 
 elutq_status elutq_open(const char *path, const elutq_open_options *given, elutq_model **model) {
@@ -96,7 +96,7 @@ elutq_status elutq_open(const char *path, const elutq_open_options *given, elutq
     return failArgument("elutq_open: bad options; call elutq_open_options_init first, threads go from 0 to 4096");
   return guard([&] {
     auto result = std::make_unique<elutq_model>();
-    Status status = Model::open(path ? path : "", options.threads, options.verify != 0, result->model);
+    Status status = Model::open(path ? path : "", options, result->model);
     if (status.ok())
       *model = result.release();
     return status;

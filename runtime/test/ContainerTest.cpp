@@ -161,6 +161,45 @@ TEST(Container, weightsAreReadLast) {
   }
 }
 
+/// Bytes of this process's memory that no file backs.
+static uint64_t getAnonymousBytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t size = 0, resident = 0, shared = 0;
+  file >> size >> resident >> shared;
+  return (resident - shared) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// A copy is read when the file is opened, once, and its own bytes are checked.
+TEST(Container, weightsAreCopied) {
+  constexpr uint64_t kBytes = 40 << 20;
+  ContainerParts parts;
+  std::string &weights = parts.sections[1].second;
+  for (uint64_t i = weights.size(); i < kBytes; i = weights.size())
+    weights += weights;
+  weights.resize(kBytes);
+  parts.meta["weights_bytes"] = std::to_string(kBytes);
+  for (bool damaged : {false, true}) {
+    if (damaged)
+      parts.changeSection = [](auto &section, int i) { section.xxh3 ^= i == 2; };
+    TemporaryFile file(parts.write());
+    elutq_open_options options;
+    elutq_open_options_init(&options);
+    EXPECT_EQ(options.copy_weights, 0);
+    options.copy_weights = 1;
+    uint64_t mapped = getMappedBytes(), anonymous = getAnonymousBytes();
+    elutq_model *model = nullptr;
+    ASSERT_EQ(elutq_open(file.path.c_str(), &options, &model), ELUTQ_OK) << elutq_last_error();
+    EXPECT_LT(getMappedBytes(), mapped + kBytes / 8);
+    EXPECT_GE(getAnonymousBytes(), anonymous + kBytes - kBytes / 8);
+    elutq_session *session = nullptr;
+    ASSERT_EQ(elutq_session_create(model, nullptr, &session), ELUTQ_OK) << elutq_last_error();
+    EXPECT_EQ(elutq_decode(session, 5), damaged ? ELUTQ_ERROR_FORMAT : ELUTQ_OK);
+    EXPECT_LT(getMappedBytes(), mapped + kBytes / 8);
+    elutq_session_destroy(session);
+    elutq_close(model);
+  }
+}
+
 TEST(Container, buildId) {
   ContainerParts parts;
   parts.buildId = 1;

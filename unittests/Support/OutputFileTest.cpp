@@ -9,6 +9,9 @@
 #include "../TestSupport.h"
 
 #include <csignal>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,6 +61,51 @@ TEST(OutputFileTest, AdoptedFileIsAppendedTo) {
   EXPECT_FALSE(file->commit());
   EXPECT_EQ(dir.read("out"), std::string("begin\0\0\0!", 9));
   EXPECT_EQ(dir.files(), 1);
+}
+
+/// KiB of `path`'s mapping that are mapped as huge pages, once every page has been read.
+static uint64_t mappedAsHugePages(const std::string &path) {
+  int descriptor = open(path.c_str(), O_RDONLY);
+  struct stat status;
+  EXPECT_EQ(fstat(descriptor, &status), 0);
+  size_t bytes = static_cast<size_t>(status.st_size);
+  void *data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  close(descriptor);
+  EXPECT_NE(data, MAP_FAILED);
+  for (size_t i = 0; i < bytes; i += 4096)
+    static_cast<void>(*(static_cast<const volatile char *>(data) + i));
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  uint64_t found = 0;
+  for (bool here = false; std::getline(maps, line);) {
+    if (line.find(" kB") == std::string::npos)
+      here = line.find(path) != std::string::npos || (here && line.find("VmFlags") == std::string::npos);
+    else if (here && line.compare(0, 14, "FilePmdMapped:") == 0)
+      found += std::stoull(line.substr(14));
+  }
+  munmap(data, bytes);
+  return found;
+}
+
+// Whatever the pieces it is given, it writes whole huge pages of the file. Not all systems keep them.
+TEST(OutputFileTest, HugePagesStayWhole) {
+  constexpr size_t kHugePage = size_t(2) << 20;
+  TemporaryDirectory dir;
+  std::string page(kHugePage, 'x');
+  int plain = open(dir.path("plain").c_str(), O_WRONLY | O_CREAT, 0666);
+  for (int i = 0; i < 4; ++i)
+    ASSERT_EQ(write(plain, page.data(), kHugePage), static_cast<ssize_t>(kHugePage));
+  close(plain);
+  if (mappedAsHugePages(dir.path("plain")) < 4 * 2048)
+    GTEST_SKIP() << "this file system has no huge pages";
+  auto file = OutputFile::create(dir.path("out"));
+  ASSERT_TRUE(static_cast<bool>(file));
+  std::string piece(700001, 'y');
+  while (file->size() < 5 * kHugePage)
+    EXPECT_FALSE(file->write(piece));
+  EXPECT_FALSE(file->commit());
+  // Memory may be too fragmented for some.
+  EXPECT_GE(mappedAsHugePages(dir.path("out")), 3u * 2048);
 }
 
 TEST(OutputFileTest, ErrorsNameTheFile) {

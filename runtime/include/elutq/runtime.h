@@ -68,6 +68,7 @@ typedef struct elutq_open_options {
   uint32_t struct_size;
   int32_t threads; /**< Threads per session; 0: one per physical core this process may use. */
   int32_t verify;  /**< Not 0 (default): compare the weights' checksum, too, before the first token is read. */
+  int32_t copy_weights; /**< Not 0: read the weights into memory of this process, in huge pages, in place of mapping them (default 0). */
 } elutq_open_options;
 
 ELUTQ_API void elutq_open_options_init(elutq_open_options *options);
@@ -77,7 +78,8 @@ ELUTQ_API void elutq_open_options_init(elutq_open_options *options);
  *  to the running executable or, when this code is in libNAME.so, NAME.weights beside it.
  *  options: NULL for the defaults. *model: to be freed by elutq_close.
  *  Checks everything in the file but the weights, the build id and the CPU before any compiled code can run. The weights are
- *  mapped and not read: their checksum is compared by the first call that reads a token, whose error is then FORMAT.
+ *  mapped and not read, unless copy_weights asks for it: their checksum is compared by the first call that reads a token, whose error
+ *  is then FORMAT.
  *  Errors: ARGUMENT, IO, FORMAT, CPU, MEMORY. */
 ELUTQ_API elutq_status elutq_open(const char *path, const elutq_open_options *options, elutq_model **model);
 
