@@ -328,3 +328,22 @@ def test_mixed_models_compile(decoder, tokens, tmp_path):
         assert (np.abs(found - rows).max(-1) / np.ptp(rows, axis=-1)).max() < 1e-3
     # Far from what the float model gives.
     assert np.abs(expected - logits(decoder, ids[None])[0]).max() > 0.05 * np.ptp(expected)
+
+
+def test_a_program_tells_its_bits_per_weight(decoder, tokens, tmp_path):
+    """Tables that are read twice count once; what rows are padded to counts."""
+    import elutq
+
+    (tmp_path / "q").mkdir()
+    shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
+    path = tmp_path / "q" / "model.onnx"
+    report = quantize(decoder, path, Options(bits=3, group=16, embedding=8, head=8), calibration=open_calibration(decoder, tokens))
+    elutq.compile(path, tmp_path / "chat", quantize="none")
+    told = json.loads(subprocess.run([tmp_path / "chat", "--info", "--json"], capture_output=True, check=True).stdout)
+    weights, size = int(told["quantized_weights"]), int(told["quantized_bytes"])
+    assert weights == report.storage.weights == sum(row.n * row.k for row in report.rows)
+    # Blocks of at most 64 rows, and the same bits, scales and zeros for each.
+    padded = sum(row.bytes * (-(-row.n // 64) * 64) // row.n for row in report.rows)
+    assert sum(row.bytes for row in report.rows) <= size <= padded
+    text = subprocess.run([tmp_path / "chat", "--info"], capture_output=True, check=True, text=True).stdout
+    assert f"bits per weight  {8 * size / weights:.3f} (planes, scales, zeros and padding of {weights / 1e6:.1f} million weights)\n" in text
