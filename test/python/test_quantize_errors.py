@@ -91,7 +91,8 @@ def matrices(folder, change=lambda weights, x: None):
     weights = {name: rng.normal(0.1, 0.4, shape).astype(np.float32) for name, shape in (("a", (40, 64)), ("b", (64, 48)))}
     x = rng.standard_normal((300, 40)).astype(np.float32)
     change(weights, x)
-    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Relu", ["h"], ["r"]), helper.make_node("MatMul", ["r", "b"], ["y"])]
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("MatMul", ["r", "b"], ["y"])]
     graph = helper.make_graph(nodes, "main", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 40])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 48])],
                               [numpy_helper.from_array(array, name) for name, array in weights.items()])
@@ -163,13 +164,15 @@ def test_activations_that_are_not_finite(value, correction, compiler, tmp_path):
     weights = {name: array for name, array in (("a", np.eye(40, dtype=np.float32)), ("b", np.ones((40, 16), np.float32)))}
     x = np.random.default_rng(1).uniform(1, 2, (50, 40)).astype(np.float32)
     x[17, 4] = -1 if np.isnan(value) else 0
-    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Log", ["h"], ["logs"]), helper.make_node("MatMul", ["logs", "b"], ["y"])]
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Log", ["h"], ["logs"]),
+             helper.make_node("MatMul", ["logs", "b"], ["y"])]
     graph = helper.make_graph(nodes, "main", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 40])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 16])],
                               [numpy_helper.from_array(array, name) for name, array in weights.items()])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10), tmp_path / "m.onnx")
     with pytest.raises(QuantizeError, match="the activations 'logs' hold values that are not finite"):
-        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=8, group=16, correction=correction), calibration=Calibration("x", arrays={"x": x}))
+        quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Options(bits=8, group=16, correction=correction),
+                 calibration=Calibration("x", arrays={"x": x}))
     # The first group is finished and kept.
     assert [path.name for path in (tmp_path / "q.onnx.work").glob("group-*")] == ["group-0.npz"]
 

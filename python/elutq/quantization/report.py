@@ -69,7 +69,8 @@ svg {{ font-size: 11px }} rect {{ fill: #4a7fb5 }}</style>
     def _choices(self) -> str:
         if not self.choices:
             return ""
-        rows = "".join(f"<tr><td>{html.escape(choice.name)}</td><td>{choice.chosen}</td><td>{choice.chosen.bytes}</td><td>{choice.chosen.loss:.3g}</td>"
+        rows = "".join(f"<tr><td>{html.escape(choice.name)}</td><td>{choice.chosen}</td><td>{choice.chosen.bytes}</td>"
+                       f"<td>{choice.chosen.loss:.3g}</td>"
                        f"<td>{', '.join(f'{c}: {c.loss:.3g}' for c in choice.candidates)}</td></tr>\n" for choice in self.choices)
         return ("<h2>Choice of bits and groups</h2>\n<table><tr><th>matrix</th><th>chosen</th><th>bytes</th><th>expected loss</th>"
                 f"<th>expected loss of what may be chosen</th></tr>\n{rows}</table>\n")
