@@ -197,9 +197,13 @@ class Quantizer:
 
     def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
-        moments, cross = second_moments(group, activations, reference)
+        return self._solve_for(group, *second_moments(group, activations, reference))
+
+    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The same, for second moments and those with what the activations lack."""
         result: dict[str, np.ndarray] = {}
-        for position, solution in enumerate(self.engine.solve(moments, (self._problem(matrix, moments, cross) for matrix in group.matrices))):
+        problems = (self._problem(matrix, moments, cross) for matrix in group.matrices)
+        for position, solution in enumerate(self.engine.solve(moments, problems)):
             result.update((f"{position}.{part}", getattr(solution, part)) for part in PARTS)
             result[f"{position}.measures"] = np.array([solution.loss.sum(), solution.whole.sum(), solution.seconds])
         return result
