@@ -40,8 +40,6 @@ _PROBE, _TABLE_PROBE = (3, 128), (4, 128)
 # The model's loss grows with this power of a matrix's: 4.2 times from 3 to 2 bits where the solver's grows 3.8 times is 1.1, and what matrices
 # of few bits do to each other is more (docs/Rationale.md).
 _GROWTH = 1.2
-# How much of the difference between layers of one shape is taken for true.
-_TRUST = 0.7
 # Windows of the calibration, and tokens of each, that suffice to choose.
 CHOICE_SAMPLES = (6, 256)
 # Rows of a matrix whose loss is measured in every form.
@@ -126,21 +124,6 @@ def choose_once(folder: Path, model: str | os.PathLike[str], calibration: Calibr
     return choices
 
 
-def steady(groups: Sequence[Group], lost: Sequence[float]) -> list[float]:
-    """What the model loses by each group, as few positions tell it, drawn towards the geometric mean of groups with matrices of the same
-    shapes: the layers of a model differ less than such measurements do."""
-    kinds: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for index, group in enumerate(groups):
-        kinds.setdefault(tuple((matrix.n, matrix.k) for matrix in group.matrices), []).append(index)
-    result = list(lost)
-    for members in kinds.values():
-        positive = [index for index in members if lost[index] > 0]
-        mean = np.log([lost[index] for index in positive]).mean() if positive else 0.0
-        for index in positive:
-            result[index] = float(np.exp(mean + _TRUST * (np.log(lost[index]) - mean)))
-    return result
-
-
 class _Chooser:
     """The matrices of a model that forms are chosen for, and what each would lose."""
 
@@ -222,19 +205,13 @@ class _Chooser:
             progress(index + 1, whole)
         with tempfile.TemporaryDirectory() as folder:
             stream = Stream(passes, Workspace(Path(folder) / "work", {}), "float", self.source.read)
-            tried = []
             for index, (group, cut) in enumerate(zip(self.groups, self.graph.cuts(self.groups))):
-                tried.append(self._try(group, stream.at(index, cut), outputs))
+                self._try(group, stream.at(index, cut), outputs, found)
                 progress(len(self.tables) + index + 1, whole)
-        for group, lost, (_, losses) in zip(self.groups, steady(self.groups, [lost for lost, _ in tried]), tried):
-            together = sum(of[_PROBE] for of in losses.values()) or 1.0
-            for matrix in group.matrices:
-                of = losses[matrix.name]
-                found[matrix.name] = self._candidates(matrix, of, lost * of[_PROBE] / together, of[_PROBE])
         return found
 
-    def _try(self, group: Group, held: Activations, outputs: Outputs) -> tuple[float, dict[str, dict[tuple[int, int], float]]]:
-        """What the model loses by the probe of a group, whose activations are `held`, and the losses of its matrices in every form."""
+    def _try(self, group: Group, held: Activations, outputs: Outputs, found: dict[str, list[Candidate]]) -> None:
+        """Adds the candidates of a group's matrices, whose activations are `held`."""
         moments = second_moments(group, held.arrays[group.activations])[0]
         hessians = {size: Hessian(moments, group=size, damping=self.options.damping, threads=self.threads)
                     for size in {size for bits, size in (*self.forms, _PROBE) if bits}}
@@ -243,7 +220,10 @@ class _Chooser:
                               threads=self.threads).dequantize() for name, rows in weights.items()}
         lost = outputs.lost(held, lambda name: self._replaced(name, probes))
         losses = {name: {form: self._loss(rows, hessians, form) for form in (*self.forms, _PROBE)} for name, rows in weights.items()}
-        return lost, losses
+        whole = sum(of[_PROBE] for of in losses.values()) or 1.0
+        for matrix in group.matrices:
+            of = losses[matrix.name]
+            found[matrix.name] = self._candidates(matrix, of, lost * of[_PROBE] / whole, of[_PROBE])
 
     def _loss(self, weights: np.ndarray, hessians: Mapping[int, Hessian], form: tuple[int, int]) -> float:
         """The loss of a matrix in one form, from some of its rows. Without Hessians: the squared error."""
