@@ -328,6 +328,8 @@ static std::string joinIds(ArrayRef<int64_t> ids) {
 }
 
 std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t buildId) const {
+  StoredWeights stored = countStoredWeights(report);
+  auto countOf = [](int64_t count) { return count ? std::to_string(count) : ""; };
   auto plus = [](const std::string &feature) { return "+" + feature; };
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"name", modelName(options)},
@@ -343,6 +345,8 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"cache_bytes", numberOf(plan, "cache_bytes")},
       {"consistent", isConsistent(report) ? "1" : "0"},
       {"decode_weight_bytes", std::to_string(weightBytes(report, "decode"))},
+      {"quantized_weights", countOf(stored.weights)},
+      {"quantized_bytes", countOf(stored.bytes)},
       {"kv_cache", options.cacheType},
       {"tuned", options.tune ? "1" : ""},
       {"bits", std::to_string(options.quantization.bits)},

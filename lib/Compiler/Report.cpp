@@ -8,7 +8,9 @@
 #include "elutq/Compiler/Report.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "mlir/IR/Location.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Format.h"
 
@@ -61,6 +63,8 @@ std::vector<ReportRow> elutq::collectReport(ModuleOp module, const tune::TunedPr
     row.k = k;
     row.bits = op.getBits();
     row.groupSize = op.getGroupSize();
+    if (Attribute planes; matchPattern(op.getPlanes(), m_Constant(&planes)))
+      row.weights = {planes.getAsOpaquePointer(), layout ? Attribute(layout).getAsOpaquePointer() : nullptr};
     if (layout) {
       llvm::raw_string_ostream(row.params) << hlq::stringifyParams(layout.getParams()) << ' ' << layout.getParamType();
       row.bytes = (row.n + layout.getRows() - 1) / layout.getRows() * layout.getRowBlockBytes(op.getNumGroups());
@@ -90,6 +94,17 @@ int64_t elutq::weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry
     if (row.entry == entry && row.kernel != "gather")
       bytes += row.bytes;
   return bytes;
+}
+
+StoredWeights elutq::countStoredWeights(llvm::ArrayRef<ReportRow> rows) {
+  llvm::DenseSet<std::pair<const void *, const void *>> met;
+  StoredWeights stored;
+  for (const ReportRow &row : rows)
+    if (row.bytes && met.insert(row.weights).second) {
+      stored.weights += row.n * row.k;
+      stored.bytes += row.bytes;
+    }
+  return stored;
 }
 
 void elutq::printReport(llvm::ArrayRef<ReportRow> rows, const ScalarOps *scalarOps, llvm::raw_ostream &os) {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,14 +21,22 @@ class Tensors:
         """Opens the model at `path`; `model` is its contents where they are known."""
         self.path = Path(path)
         self.model = _load(self.path) if model is None else model
-        self._initializers = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        self.initializers = {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    def identity(self) -> dict[str, Any]:
+        """What changes when the model does: a hash of its file, size and time of those beside it."""
+        data = {}
+        for name in sorted({entry.value for tensor in self.initializers.values() for entry in tensor.external_data if entry.key == "location"}):
+            status = (self.path.parent / name).stat()
+            data[name] = [status.st_size, status.st_mtime_ns]
+        return {"model": hashlib.sha256(self.path.read_bytes()).hexdigest(), "data": data}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._initializers
+        return name in self.initializers
 
     def read(self, name: str) -> np.ndarray:
         """The constant; a view of the file where it lies in one of its own."""
-        tensor = self._initializers[name]
+        tensor = self.initializers[name]
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             return numpy_helper.to_array(tensor)
         path, offset, length = self._place(tensor)
@@ -41,7 +51,7 @@ class Tensors:
 
     def overwrite(self, name: str, array: np.ndarray) -> None:
         """Puts an array of the same type and shape in the constant's place, in its file where it has one."""
-        tensor = self._initializers[name]
+        tensor = self.initializers[name]
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
         if array.dtype != dtype or array.shape != tuple(tensor.dims):
             raise ModelError(f"'{name}': expected {dtype} {list(tensor.dims)}, but got {array.dtype} {list(array.shape)}")

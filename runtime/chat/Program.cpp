@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <unistd.h>
 
@@ -277,6 +278,10 @@ int Program::printInfo() {
     const char *value = elutq_model_meta(model.get(), key);
     return value ? value : "unknown";
   };
+  auto count = [&](const char *key) {
+    const char *value = elutq_model_meta(model.get(), key);
+    return value ? std::strtod(value, nullptr) : 0.0;
+  };
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
   std::printf("model            %s\n", meta("name"));
   std::printf("quantization     %s\n", meta("quantization"));
@@ -285,6 +290,9 @@ int Program::printInfo() {
   std::printf("context          %lld\n", static_cast<long long>(info.max_context));
   std::printf("prefill chunk    %lld\n", static_cast<long long>(info.chunk));
   std::printf("weights          %.1f MiB\n", mib(info.weights_bytes));
+  if (double weights = count("quantized_weights"))
+    std::printf("bits per weight  %.3f (planes, scales, zeros and padding of %.1f million weights)\n",
+                8 * count("quantized_bytes") / weights, weights / 1e6);
   std::printf("read per token   %.1f MiB\n", mib(info.decode_weight_bytes));
   std::printf("key-value cache  %.1f MiB (%s)\n", mib(info.cache_bytes), meta("kv_cache"));
   std::printf("scratch memory   %.1f MiB\n", mib(info.arena_bytes));

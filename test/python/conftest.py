@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "python"), str(Path(__file__).parent)]
+
+TOKENS = np.random.default_rng(5).integers(0, 61, (12, 40))
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +63,23 @@ def tiny_chat(tiny_model, compiler, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("chat") / "tiny"
     subprocess.run([str(compiler), str(tiny_model), "-q", "-o", str(path)], check=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def decoder(compiler, tmp_path_factory) -> Path:
+    """The model.onnx of a decoder with three layers, tied embedding, q/k norms and a sliding window."""
+    from elutq.export import export_model
+    from tiny_models import CONFIGS, random_weights, write_checkpoint
+
+    folder = tmp_path_factory.mktemp("decoder")
+    config = {**CONFIGS["gemma3"], "hidden_size": 48, "intermediate_size": 80}
+    write_checkpoint(folder / "hf", config, random_weights(config, seed=8))
+    export_model(folder / "hf", folder / "onnx")
+    return folder / "onnx" / "model.onnx"
+
+
+@pytest.fixture
+def tokens(tmp_path) -> Path:
+    """TOKENS, windows for that model, as a file."""
+    np.save(tmp_path / "tokens.npy", TOKENS)
+    return tmp_path / "tokens.npy"

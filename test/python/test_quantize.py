@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,26 +14,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import ROOT
+from conftest import ROOT, TOKENS
 from elutq.cli import main
 from elutq.errors import ElutqError, QuantizeError
-from elutq.export import export_model
 from elutq.feeds import graph_inputs, make_feeds
 from elutq.hlq_onnx import HLQModel
 from elutq.quantization import Calibration, Options, Quantizer, open_calibration, quantize
-from tiny_models import CONFIGS, random_weights, write_checkpoint
-
-TOKENS = np.random.default_rng(5).integers(0, 61, (12, 40))
-
-
-@pytest.fixture(scope="module")
-def decoder(compiler, tmp_path_factory):
-    """A decoder with tied embedding, q/k norms and a sliding window."""
-    folder = tmp_path_factory.mktemp("decoder")
-    config = {**CONFIGS["gemma3"], "hidden_size": 48, "intermediate_size": 80}
-    write_checkpoint(folder / "hf", config, random_weights(config, seed=8))
-    export_model(folder / "hf", folder / "onnx")
-    return folder / "onnx" / "model.onnx"
 
 
 def logits(path, ids):
@@ -50,12 +37,6 @@ def fails(capsys, *arguments) -> str:
     lines = [line for line in captured.err.splitlines() if not line.startswith("calibration: ")]
     assert len(lines) == 1 and lines[0].startswith("elutq: error: ")
     return lines[0]
-
-
-@pytest.fixture
-def tokens(tmp_path):
-    np.save(tmp_path / "tokens.npy", TOKENS)
-    return tmp_path / "tokens.npy"
 
 
 def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
@@ -254,7 +235,7 @@ def test_work_of_another_run(decoder, tokens, tmp_path, capsys):
     assert "holds unfinished work of another model, other options or another calibration" in message
 
 
-def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
+def test_bits_chosen_for_an_average(decoder, tokens, tmp_path):
     command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
     assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
@@ -265,3 +246,104 @@ def test_bits_chosen_for_a_size(decoder, tokens, tmp_path):
     from elutq.compiler import compile as run_compiler
 
     run_compiler(tmp_path / "q.onnx", tmp_path / "q.o", emit="obj", quantize="none")
+
+
+def test_forms_chosen_for_a_size(decoder, tokens, tmp_path, capsys):
+    command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--calibration", tokens, "--report", tmp_path / "r.html"]
+    assert "the smallest that these options allow has " in fails(capsys, *command, "--target-size", "5KB")
+    assert not (tmp_path / "q.onnx.work").exists()
+    assert "'20 QB' is no size" in fails(capsys, *command, "--target-size", "20 QB")
+    report = tmp_path / "r.json"
+    assert main([str(word) for word in [*command[:-1], report, "--target-size", "30KB"]]) == 0
+    found = json.loads(report.read_text())
+    # The limit is kept by what is written, pages of the file included, and little of it is left.
+    written = (tmp_path / "q.onnx.data").stat().st_size
+    inside = sum(len(tensor.raw_data) for tensor in onnx.load(tmp_path / "q.onnx", load_external_data=False).graph.initializer)
+    assert 0.9 * 30_000 < written + inside <= 30_000
+    chosen = {choice["name"]: choice["chosen"] for choice in found["choices"]}
+    # The tied table is chosen for, too.
+    assert len(chosen) == 3 * 7 + 1 and "model.embed_tokens.weight" in chosen
+    slots = HLQModel(tmp_path / "q.onnx").slots
+    assert {name: (slot.bits, slot.group_size) for name, slot in slots.items()} == {
+        name: (choice["bits"], choice["group"]) for name, choice in chosen.items() if choice["bits"]}
+    # Bits that are given are not chosen.
+    assert main([str(word) for word in [*command, "-q", "--target-size", "30KB", "--embedding", "3", "--group", "32"]]) == 0
+    assert HLQModel(tmp_path / "q.onnx").slots["model.embed_tokens.weight"].bits == 4  # The larger of 3 and the head's 4.
+    assert (tmp_path / "q.onnx.data").stat().st_size <= 30_000
+    page = (tmp_path / "r.html").read_text()
+    assert "Choice of bits and groups" in page and "model.embed_tokens.weight" in page
+
+
+def test_a_choice_is_kept(decoder, tokens, tmp_path, capsys, monkeypatch):
+    command = [str(word) for word in ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--calibration", tokens, "-q"]]
+    asked = []
+    monkeypatch.setattr(Quantizer, "solve", lambda self, advance: (_ for _ in ()).throw(OSError("stopped")))
+    assert "stopped" in fails(capsys, *command)
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.modules["elutq.quantization.choose"], "choose", lambda *given, **options: asked.append(given))
+    assert main(command) == 0 and not asked
+    assert not (tmp_path / "q.onnx.work").exists()
+
+
+def test_storage(decoder, tokens, tmp_path):
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=3, group=128, embedding=8), calibration=open_calibration(decoder, tokens))
+    model = onnx.load(tmp_path / "q.onnx")
+    sizes = {tensor.name: numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer}
+    held = report.storage
+    for part in ("planes", "scales", "zeros"):
+        assert getattr(held, part) == sum(size for name, size in sizes.items() if name.endswith("." + part))
+    assert held.size == sum(sizes.values())
+    # Rows of 48 and 80 in groups of 128, 3 bits, and a table of 61 rows of 48 with 8.
+    padding = sum(row.n * (-row.k % 128) * row.bits // 8 for row in report.rows)
+    assert held.padding == padding > 0
+    assert held.weights == sum(row.n * row.k for row in report.rows)
+    assert held.bits_per_weight == 8 * sum(row.bytes for row in report.rows) / held.weights
+
+
+def test_mixed_models_compile(decoder, tokens, tmp_path):
+    """Matrices of all bits and groups in one model, float ones among them, compute what ONNX Runtime computes."""
+    import elutq
+
+    names = sorted(tensor.name for tensor in onnx.load(decoder, load_external_data=False).graph.initializer
+                   if tensor.name.startswith("model.layers.") and len(tensor.dims) == 2)
+    forms = [(bits, group) for group in (16, 32, 64, 128, 256, 0) for bits in (1, 2, 3, 4, 8)][::2] + [(0, 0), (0, 0)]
+    plan = {name: forms[index * 5 % len(forms)] for index, name in enumerate(names)}
+    assert {bits for bits, _ in plan.values()} == {0, 1, 2, 3, 4, 8} and len({group for _, group in plan.values()}) == 6
+    (tmp_path / "q").mkdir()
+    shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
+    path = tmp_path / "q" / "model.onnx"
+    report = quantize(decoder, path, Options(embedding=8, plan=plan), calibration=open_calibration(decoder, tokens))
+    # Rows of 48 and 80 are groups of 64 and 96.
+    assert {row.name: row.bits for row in report.rows} == {
+        **{name: bits for name, (bits, _) in plan.items() if bits}, "model.embed_tokens.weight": 8}
+    elutq.compile(path, tmp_path / "mixed", emit="lib", quantize="none", arguments=["--kv-cache=f32"])
+    ids = np.random.default_rng(6).integers(0, 61, 50)
+    expected = logits(path, ids[None])[0]
+    with elutq.Model(tmp_path / "libmixed.so") as model:
+        session = model.session()
+        decoded = np.stack([session.decode(int(token)) for token in ids])
+        session.reset()
+        prefilled = session.prefill(ids)
+    for found, rows in ((decoded, expected), (prefilled, expected[-1])):
+        assert (np.abs(found - rows).max(-1) / np.ptp(rows, axis=-1)).max() < 1e-3
+    # Far from what the float model gives.
+    assert np.abs(expected - logits(decoder, ids[None])[0]).max() > 0.05 * np.ptp(expected)
+
+
+def test_a_program_tells_its_bits_per_weight(decoder, tokens, tmp_path):
+    """Tables that are read twice count once; what rows are padded to counts."""
+    import elutq
+
+    (tmp_path / "q").mkdir()
+    shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
+    path = tmp_path / "q" / "model.onnx"
+    report = quantize(decoder, path, Options(bits=3, group=16, embedding=8, head=8), calibration=open_calibration(decoder, tokens))
+    elutq.compile(path, tmp_path / "chat", quantize="none")
+    told = json.loads(subprocess.run([tmp_path / "chat", "--info", "--json"], capture_output=True, check=True).stdout)
+    weights, size = int(told["quantized_weights"]), int(told["quantized_bytes"])
+    assert weights == report.storage.weights == sum(row.n * row.k for row in report.rows)
+    # Blocks of at most 64 rows, and the same bits, scales and zeros for each.
+    padded = sum(row.bytes * (-(-row.n // 64) * 64) // row.n for row in report.rows)
+    assert sum(row.bytes for row in report.rows) <= size <= padded
+    text = subprocess.run([tmp_path / "chat", "--info"], capture_output=True, check=True, text=True).stdout
+    assert f"bits per weight  {8 * size / weights:.3f} (planes, scales, zeros and padding of {weights / 1e6:.1f} million weights)\n" in text

@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <map>
+#include <utility>
 
 namespace llvm {
 class raw_ostream;
@@ -29,6 +30,8 @@ struct ReportRow {
   int64_t n = 0, k = 0, bits = 0, groupSize = 0;
   /// Of the packed weights.
   int64_t bytes = 0;
+  /// The planes and the layout that they are packed to: rows with equal ones read the same bytes.
+  std::pair<const void *, const void *> weights;
   /// What timing said: empty for what was not timed.
   std::string tuned;
 };
@@ -44,6 +47,12 @@ std::vector<ReportRow> collectReport(mlir::ModuleOp module, const tune::TunedPro
 
 /// Bytes of packed weights that one call of `entry` reads.
 int64_t weightBytes(llvm::ArrayRef<ReportRow> rows, llvm::StringRef entry);
+
+/// What all entry points together read: elements of matrices, and the bytes of planes, scales, zeros and padding that hold them.
+struct StoredWeights {
+  int64_t weights = 0, bytes = 0;
+};
+StoredWeights countStoredWeights(llvm::ArrayRef<ReportRow> rows);
 
 /// Whether all entry points compute each product with the same arithmetic, and so give the same bits.
 bool isConsistent(llvm::ArrayRef<ReportRow> rows);

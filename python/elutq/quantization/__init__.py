@@ -16,17 +16,21 @@ from ..errors import QuantizeError, TextError
 from ..feeds import model_dimensions
 from ..tensors import Tensors
 from ..text import default_text, open_tokenizer, read_windows
+from .allocate import Candidate, Choice
 from .calibration import Calibration, random_tokens, read_arrays
-from .choose import Choice, choose
+from .choose import choose, choose_once
+from .engine import ENGINES, Engine, open_engine
 from .estimate import Estimate, estimate
 from .graph import Group
 from .pipeline import Options, Quantizer, Row, operations
 from .report import Report
+from .sizes import Storage, parse_size
 from .workspace import remove_if_nothing_is_finished
 
 Progress = Callable[[float, float], None]
 
-__all__ = ["Calibration", "Choice", "Estimate", "Options", "Quantizer", "Report", "Row", "choose", "estimate", "open_calibration", "quantize"]
+__all__ = ["Calibration", "Candidate", "Choice", "ENGINES", "Estimate", "Options", "Quantizer", "Report", "Row", "Storage", "choose",
+           "choose_once", "estimate", "open_calibration", "open_engine", "parse_size", "quantize"]
 
 
 def open_calibration(model: str | os.PathLike[str], source: str | os.PathLike[str] | np.ndarray | None = None, *, windows: int = 64,
@@ -77,18 +81,19 @@ def _vocabulary(model: str | os.PathLike[str]) -> int:
 
 def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], options: Options = Options(), *,
              calibration: Calibration | None = None, work: str | os.PathLike[str] | None = None, threads: int = 0,
-             progress: Progress = lambda done, whole: None) -> Report:
+             engine: Engine | None = None, progress: Progress = lambda done, whole: None) -> Report:
     """Writes the model with its linear layers in HLQ form, fitted to the activations that `calibration` leads to.
 
     The result, `output` and `output`.data, runs in ONNX Runtime and compiles with elutq-compile. Embedding tables, and a head that is
     tied to one, are fitted by their values alone. calibration: default `open_calibration(model)`. work: a folder for unfinished work,
-    removed at the end; after an interruption the same call goes on from there. progress: called with operations done and in all.
+    removed at the end; after an interruption the same call goes on from there. engine: where matrices are solved, of `open_engine`;
+    by default in this process. progress: called with operations done and in all.
     """
     calibration = calibration or open_calibration(model)
     tokens, done = calibration.tokens_per_pass, 0.0
     folder = Path(work or f"{os.fspath(output)}.work")
     with remove_if_nothing_is_finished(folder):
-        quantizer = Quantizer(model, options, calibration, folder, threads)
+        quantizer = Quantizer(model, options, calibration, folder, threads, engine)
         whole = sum(operations(group, tokens) for group in quantizer.groups)
 
         def advance(found: Group) -> None:
@@ -97,5 +102,5 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], opti
             progress(done, whole)
 
         rows = quantizer.solve(advance)
-        quantizer.write(output)
-    return Report(os.fspath(model), os.fspath(output), options, calibration, rows)
+        storage = quantizer.write(output)
+    return Report(os.fspath(model), os.fspath(output), options, calibration, rows, storage)

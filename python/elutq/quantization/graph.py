@@ -108,11 +108,12 @@ class Graph:
                 refused[name] = "products with different activations share it"
             else:
                 members.setdefault(uses[0].activations, []).append((uses[0].node, name))
-        groups = [Group(activations, tuple(self._matrix(name, products[name][0].is_transposed) for _, name in sorted(found)),
+        groups = [Group(activations, tuple(self.matrix(name, products[name][0].is_transposed) for _, name in sorted(found)),
                         tuple(node for node, _ in sorted(found))) for activations, found in members.items()]
         return sorted(groups, key=lambda group: group.nodes[0]), refused
 
-    def _matrix(self, name: str, is_transposed: bool) -> Matrix:
+    def matrix(self, name: str, is_transposed: bool) -> Matrix:
+        """The constant of this name, as products use it; `is_transposed`: as [K, N]."""
         rows, columns = self.initializers[name].dims
         return Matrix(name, columns, rows, True) if is_transposed else Matrix(name, rows, columns, False)
 

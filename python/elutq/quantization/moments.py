@@ -9,6 +9,10 @@ from ..tensors import Tensors
 from .graph import Group, Matrix
 
 
+# What f64 solves to a few digits, whatever the moments.
+_LEAST_DAMPING = 1e-6
+
+
 def read_rows(tensors: Tensors, matrix: Matrix) -> np.ndarray:
     """The weights, f32 [N, K]."""
     weights = tensors.read(matrix.name)
@@ -35,6 +39,9 @@ def second_moments(group: Group, activations: np.ndarray, reference: np.ndarray 
 
 def correction(weights: np.ndarray, moments: np.ndarray, cross: np.ndarray, damping: float) -> np.ndarray:
     """What to add to `weights` so that the quantized model's activations x give what the float model's x_f gave: W C (H + d I)^-1 with
-    the moments H = mean(x x^T), C = mean((x_f - x) x^T), and d `damping` times the mean diagonal of H. f32 [N, K]."""
-    damped = moments + damping * moments.trace() / len(moments) * np.eye(len(moments))
+    the moments H = mean(x x^T), C = mean((x_f - x) x^T), and d `damping` times the mean diagonal of H, but enough for an H that is singular,
+    as one of few samples is. f32 [N, K]."""
+    if not moments.any():
+        return np.zeros_like(weights)
+    damped = moments + max(damping, _LEAST_DAMPING) * moments.trace() / len(moments) * np.eye(len(moments))
     return (weights @ np.linalg.solve(damped, cross.T).T).astype(np.float32)

@@ -6,11 +6,9 @@ second moments of its activations, and one window; the activations of all window
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -19,15 +17,17 @@ import numpy as np
 
 from .. import __version__
 from ..compiler import compile as run_compiler
-from ..errors import QuantizeError, SolverError
+from ..errors import QuantizeError
 from ..hlq_onnx import HLQMatrix, HLQModel, PARTS
-from ..solver import Hessian, SolveOptions, solve
+from ..solver import SolveOptions
 from ..tensors import Tensors
 from .calibration import Calibration
-from .graph import Graph, Group
+from .engine import Engine, Form, LocalEngine, Problem
+from .graph import Graph, Group, Matrix
 from .moments import correction, read_rows, second_moments
+from .sizes import Storage, storage
 from .streams import GraphPasses, Stream
-from .workspace import Workspace
+from .workspace import Workspace, unwritten
 
 # Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
 METHODS = {
@@ -113,8 +113,10 @@ class Quantizer:
     """One run: `solve` and then `write`. Whatever interrupts it, another one of the same arguments goes on from there."""
 
     def __init__(self, model: str | os.PathLike[str], options: Options, calibration: Calibration, work: str | os.PathLike[str],
-                 threads: int = 0):
-        self.options, self.calibration, self.threads = options, calibration, threads
+                 threads: int = 0, engine: Engine | None = None):
+        """threads: of ONNX Runtime. engine: what solves; by default this process with as many threads."""
+        self.options, self.calibration = options, calibration
+        self.engine = engine or LocalEngine(threads)
         self.source = Tensors(model)
         self.graph = Graph(self.source.model)
         self.workspace = Workspace(Path(work), self._identity())
@@ -134,13 +136,7 @@ class Quantizer:
             self.streams.append(Stream(model, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
-        folder, data = self.source.path.parent, {}
-        for name in sorted({entry.value for tensor in self.source.model.graph.initializer for entry in tensor.external_data
-                            if entry.key == "location"}):
-            status = (folder / name).stat()
-            data[name] = [status.st_size, status.st_mtime_ns]
-        return {"version": __version__, "model": hashlib.sha256(self.source.path.read_bytes()).hexdigest(), "data": data,
-                "options": asdict(self.options), "calibration": self.calibration.digest()}
+        return {"version": __version__, **self.source.identity(), "options": asdict(self.options), "calibration": self.calibration.digest()}
 
     def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
         """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
@@ -157,16 +153,29 @@ class Quantizer:
             advance(group)
         return rows + [self._row(name) for name in sorted(self.refused)]
 
-    def write(self, output: str | os.PathLike[str]) -> None:
-        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
-        output = Path(output)
-        made = self.base.copy(self.workspace.folder / "output" / output.name)
-        for name in self._solved:
-            made.write(name, self._matrix(name))
-        made.save()
-        for file in sorted(made.path.parent.iterdir(), reverse=True):
-            shutil.move(file, output.parent / file.name)
+    def write(self, output: str | os.PathLike[str]) -> Storage:
+        """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work. Returns what its
+        constants take."""
+        output, folder = Path(output), self.workspace.folder / "output"
+        moved = [path.with_name(path.name + ".partial") for path in (output.with_name(output.name + ".data"), output)]
+        try:
+            made = self.base.copy(folder / output.name)
+            for name in self._solved:
+                made.write(name, self._matrix(name))
+            made.save()
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # The folder of the work may be on another disk.
+            for partial in moved:
+                if (file := folder / partial.stem).exists():
+                    shutil.move(file, partial)
+                    os.replace(partial, partial.with_suffix(""))
+        except OSError as error:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise unwritten(output, error) from error
         self.workspace.close()
+        return storage(made)
 
     def _weights(self, name: str) -> np.ndarray:
         """A constant as the graph reads it: what its bits stand for, where it has them already."""
@@ -188,26 +197,21 @@ class Quantizer:
 
     def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
-        moments, cross = second_moments(group, activations, reference)
+        return self._solve_for(group, *second_moments(group, activations, reference))
+
+    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The same, for second moments and those with what the activations lack."""
         result: dict[str, np.ndarray] = {}
-        hessian = None
-        for position, matrix in enumerate(group.matrices):
-            slot, started = self.base.slots[matrix.name], time.monotonic()
-            weights = target = read_rows(self.source, matrix)
-            if cross is not None:
-                target = weights + self.options.correction * correction(weights, moments, cross, self.options.damping)
-            if hessian is None or hessian.group != slot.group_size:
-                hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
-            try:
-                solved = solve(target, hessian, bits=slot.bits, group=slot.group_size, kind=self.options.kind,
-                               options=self.options.solver, threads=self.threads)
-            except SolverError as error:
-                raise QuantizeError(f"'{matrix.name}': {error}") from None
-            parts = zip(PARTS, (solved.planes, solved.plane_scales(), solved.zeros))
-            result.update((f"{position}.{part}", array) for part, array in parts)
-            whole = hessian.loss(weights, np.zeros_like(weights)).sum()
-            result[f"{position}.measures"] = np.array([solved.loss.sum(), whole, time.monotonic() - started])
+        problems = (self._problem(matrix, moments, cross) for matrix in group.matrices)
+        for position, solution in enumerate(self.engine.solve(moments, problems)):
+            result.update((f"{position}.{part}", getattr(solution, part)) for part in PARTS)
+            result[f"{position}.measures"] = np.array([solution.loss.sum(), solution.whole.sum(), solution.seconds])
         return result
+
+    def _problem(self, matrix: Matrix, moments: np.ndarray, cross: np.ndarray | None) -> Problem:
+        weights, slot, options = read_rows(self.source, matrix), self.base.slots[matrix.name], self.options
+        target = weights if cross is None else weights + options.correction * correction(weights, moments, cross, options.damping)
+        return Problem(matrix.name, weights, target, Form(slot.bits, slot.group_size, options.kind, options.solver, options.damping))
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
         slot = self.base.slots[name]

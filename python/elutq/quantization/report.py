@@ -8,9 +8,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Sequence
 
+from .allocate import Choice
 from .calibration import Calibration
-from .choose import Choice
 from .pipeline import Options, Row
+from .sizes import Storage, format_size
 
 _BAR, _LINE, _LABEL = 420, 16, 420
 
@@ -24,18 +25,19 @@ class Report:
     options: Options
     calibration: Calibration
     rows: list[Row]
+    storage: Storage
     choices: Sequence[Choice] = ()
 
     @property
     def bits_per_weight(self) -> float:
         """Bits of planes, scales and zeros, padding included, by weights."""
-        return 8 * sum(row.bytes for row in self.rows) / sum(row.n * row.k for row in self.rows)
+        return self.storage.bits_per_weight
 
     def as_json(self) -> str:
         return json.dumps({"model": self.model, "output": self.output, "options": asdict(self.options),
                            "calibration": {"source": self.calibration.name, "samples": self.calibration.count},
-                           "bits_per_weight": self.bits_per_weight, "matrices": [asdict(row) for row in self.rows], "choices": [asdict(choice) for choice in self.choices]},
-                          indent=1)
+                           "bits_per_weight": self.bits_per_weight, "storage": {**asdict(self.storage), "size": self.storage.size},
+                           "matrices": [asdict(row) for row in self.rows], "choices": [asdict(choice) for choice in self.choices]}, indent=1)
 
     def as_html(self) -> str:
         """One file, with a bar for the relative loss of every matrix."""
@@ -55,6 +57,7 @@ svg {{ font-size: 11px }} rect {{ fill: #4a7fb5 }}</style>
 <h1>{html.escape(self.output)}</h1>
 <p>Made from {html.escape(self.model)}, {self.bits_per_weight:.3f} bits per weight, calibrated with {self.calibration.count} samples of
 {html.escape(self.calibration.name)}.</p>
+<p>{self._storage()}</p>
 <h2>Loss by that of no weights at all</h2>
 <svg width="{_LABEL + _BAR + 80}" height="{_LINE * len(rows) + 8}">{bars}</svg>
 <h2>Matrices</h2>
@@ -66,9 +69,17 @@ svg {{ font-size: 11px }} rect {{ fill: #4a7fb5 }}</style>
     def _choices(self) -> str:
         if not self.choices:
             return ""
-        rows = "".join(f"<tr><td>{html.escape(choice.name)}</td><td>{choice.chosen.bits}</td><td>"
-                       + ", ".join(f"{c.bits}: {c.loss:.3g}" for c in choice.candidates) + "</td></tr>\n" for choice in self.choices)
-        return f"<h2>Choice of bits</h2>\n<table><tr><th>matrix</th><th>bits</th><th>expected loss by bits</th></tr>\n{rows}</table>\n"
+        rows = "".join(f"<tr><td>{html.escape(choice.name)}</td><td>{choice.chosen}</td><td>{choice.chosen.bytes}</td>"
+                       f"<td>{choice.chosen.loss:.3g}</td>"
+                       f"<td>{', '.join(f'{c}: {c.loss:.3g}' for c in choice.candidates)}</td></tr>\n" for choice in self.choices)
+        return ("<h2>Choice of bits and groups</h2>\n<table><tr><th>matrix</th><th>chosen</th><th>bytes</th><th>expected loss</th>"
+                f"<th>expected loss of what may be chosen</th></tr>\n{rows}</table>\n")
+
+    def _storage(self) -> str:
+        """Bytes by what they are for."""
+        held = self.storage
+        return (f"{format_size(held.size)} of constants: planes {held.planes}, of these {held.padding} beyond the matrices' columns; "
+                f"scales {held.scales}; zeros {held.zeros}; all else {held.rest} bytes.")
 
     @staticmethod
     def _cells(row: Row) -> tuple[object, ...]:

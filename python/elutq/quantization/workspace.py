@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -32,11 +33,50 @@ def _publish(partial: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-class Activations:
-    """Values of a cut, for every window of the calibration."""
+@contextmanager
+def _partial(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which appears under its name when it is complete and on the disk. An error names the file and leaves nothing."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise unwritten(path, error) from error
 
-    def __init__(self, folder: Path):
-        self.arrays = {name: np.load(folder / file, mmap_mode="r") for name, file in json.loads((folder / "index.json").read_text()).items()}
+
+def unwritten(path: Path, error: OSError) -> QuantizeError:
+    """The error of a file that cannot be written, for want of space mostly."""
+    return QuantizeError(f"'{path}' cannot be written: {error.strerror or error}; what is finished is kept, and the same command goes on from "
+                         "there")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears under its name when it is complete."""
+    with _partial(path) as file:
+        file.write(data)
+
+
+def foreign_work(folder: Path) -> QuantizeError:
+    """The error of a folder that holds the work of another run."""
+    return QuantizeError(f"'{folder}' holds unfinished work of another model, other options or another calibration; remove it, or name "
+                         "another folder with --work")
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Values of a cut by name, for every window of the calibration."""
+
+    arrays: Mapping[str, np.ndarray]
+
+    @staticmethod
+    def open(folder: Path) -> Activations:
+        """Those that `Workspace.save_activations` wrote, as views of their files."""
+        files = json.loads((folder / "index.json").read_text())
+        return Activations({name: np.load(folder / file, mmap_mode="r") for name, file in files.items()})
 
     def window(self, index: int) -> dict[str, np.ndarray]:
         return {name: array[index] for name, array in self.arrays.items()}
@@ -51,29 +91,15 @@ class Workspace:
         text = json.dumps(identity, indent=1, sort_keys=True)
         known = folder / IDENTITY
         if not known.exists():
-            self._write(known, text.encode())
+            write_file(known, text.encode())
         elif known.read_text() != text:
-            raise QuantizeError(f"'{folder}' holds unfinished work of another model, other options or another calibration; remove "
-                                "it, or name another folder with --work")
+            raise foreign_work(folder)
         for leftover in folder.glob("*.partial"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
-    def _write(self, path: Path, data: bytes) -> None:
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(partial, path)
-
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        path = self.folder / f"{name}.npz"
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "wb") as file:
+        with _partial(self.folder / f"{name}.npz") as file:
             np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(partial, path)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """What `save` kept under this name."""
@@ -88,25 +114,37 @@ class Workspace:
         folder = self.folder / name
         partial = folder.with_name(folder.name + ".partial")
         partial.mkdir()
-        arrays: dict[str, np.ndarray] = {}
-        index: dict[str, str] = {}
-        for position, values in enumerate(windows):
+        try:
+            with ExitStack() as opened:
+                self._write_windows(partial, windows, count, opened)
+            _publish(partial, folder)
+        except OSError as error:
+            shutil.rmtree(partial)
+            raise unwritten(folder, error) from error
+
+    @staticmethod
+    def _write_windows(folder: Path, windows: Iterable[Mapping[str, np.ndarray]], count: int, opened: ExitStack) -> None:
+        # Plain writes: where a mapped file finds no space, the process dies by a signal.
+        files: dict[str, BinaryIO] = {}
+        first: dict[str, np.ndarray] = {}
+        for values in windows:
             for value, array in values.items():
-                if position == 0:
-                    index[value] = f"{len(index)}.npy"
-                    arrays[value] = np.lib.format.open_memmap(partial / index[value], "w+", array.dtype, (count, *array.shape))
-                if arrays[value].shape[1:] != array.shape:
+                if value not in files:
+                    files[value], first[value] = opened.enter_context(open(folder / f"{len(files)}.npy", "wb")), array
+                    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": (count, *array.shape)}
+                    np.lib.format.write_array_header_1_0(files[value], header)
+                if first[value].shape != array.shape:
                     raise QuantizeError(f"'{value}' has the shape {list(array.shape)} in a window of the calibration, but "
-                                        f"{list(arrays[value].shape[1:])} in the first; windows must be of one length")
-                arrays[value][position] = array
-        for array in arrays.values():
-            array.flush()
-        self._write(partial / "index.json", json.dumps(index).encode())
-        _publish(partial, folder)
+                                        f"{list(first[value].shape)} in the first; windows must be of one length")
+                files[value].write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        write_file(folder / "index.json", json.dumps({value: f"{index}.npy" for index, value in enumerate(files)}).encode())
 
     def activations(self, name: str) -> Activations | None:
         folder = self.folder / name
-        return Activations(folder) if folder.exists() else None
+        return Activations.open(folder) if folder.exists() else None
 
     def remove(self, name: str) -> None:
         """Removes activations that nothing reads any more."""

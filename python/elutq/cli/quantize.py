@@ -1,0 +1,127 @@
+"""`elutq quantize`: fits HLQ weights to a calibration text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from ..errors import QuantizeError
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of a parser."""
+    parser = commands.add_parser(
+        "quantize", help="write an ONNX model with 1- to 4-bit weights, fitted to a calibration text",
+        description="Write an ONNX model whose linear layers have HLQ weights, fitted to the activations that a calibration text leads "
+                    "to. The result runs in ONNX Runtime and compiles with elutq compile. After an interruption, the same command goes "
+                    "on from where it was.")
+    parser.add_argument("model", metavar="MODEL", help="model.onnx; any model with linear layers")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
+    parser.add_argument("--bits", type=int, default=4, help="of linear layers, 1 to 4 or 8 (default 4)")
+    targets = parser.add_mutually_exclusive_group()
+    targets.add_argument("--target-bpw", type=float, metavar="X",
+                         help="choose bits and group for every linear layer, X bits per weight on average with scales, zeros and padding, "
+                              "by what the model's outputs lose; --bits then counts for nothing else than the defaults of --embedding "
+                              "and --head")
+    targets.add_argument("--target-size", metavar="SIZE",
+                         help="likewise, so that all constants of the written model, FILE.data with embedding, head and what stays float, "
+                              "have at most SIZE: bytes, or a number with KB, MB, GB, KiB, MiB or GiB; embedding and head are chosen for, "
+                              "too, unless --embedding and --head name their bits")
+    parser.add_argument("--group", type=int, metavar="N",
+                        help="weights with common parameters: 16, 32, 64, 128, 256, or 0 for a row (default 128; with a target: 32 to 256, "
+                             "chosen for each matrix)")
+    parser.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
+    parser.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
+    parser.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
+    parser.add_argument("--calibration", metavar="SOURCE",
+                          help="a UTF-8 text; TOKENS.npy, ids [windows, tokens]; INPUTS.npz, an array for each input of the graph, for "
+                               "models that are no language models; or 'random', tokens drawn evenly. Default: a text that NumPy ships, "
+                               "poorer than one of the kind that the model is for")
+    parser.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
+    parser.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
+    parser.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
+                          help="begin windows with what the tokenizer puts before a text (auto), with BOS, or with nothing")
+    parser.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the model)")
+    parser.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
+    parser.add_argument("--damping", type=float, default=0.01, metavar="X",
+                          help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
+    parser.add_argument("--correction", type=float, default=0.5, metavar="X",
+                          help="share of the difference between the float and the quantized model's activations that the weights of "
+                               "each layer make good (default 0.5); 0 takes half the time")
+    parser.add_argument("--method", choices=("hlq", "uniform", "published", "gptq"), default="hlq",
+                          help="hlq (default), or one to compare with: uniform (one scale per group), published (arXiv 2510.19482), gptq")
+    parser.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    parser.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
+    parser.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    parser.add_argument("--engine", choices=("local", "dask"), default="local",
+                        help="where matrices are solved: in this process (default), or as tasks of a Dask cluster, with the same bits; "
+                             "needs the package distributed")
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="of --engine dask: the cluster's scheduler, such as tcp://host:8786; by default worker processes are started "
+                             "on this machine")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="of --engine dask: processes to start (default: one per core)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from ..quantization import Options, choose_once, estimate, open_calibration, open_engine, parse_size, quantize
+    from ..quantization.choose import CHOICE_SAMPLES, GROUPS
+    from ..quantization.sizes import format_size
+
+    size = None if arguments.target_size is None else parse_size(arguments.target_size)
+    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
+    calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    say(f"calibration: {calibration.count} samples of {calibration.name}")
+    if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
+        say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
+    options = Options(**{name: getattr(arguments, name) for name in (
+        "bits", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+    if arguments.group is not None:
+        options = replace(options, group=arguments.group)
+    if arguments.dry_run:
+        print(estimate(arguments.model, options, calibration))
+        return 0
+    if arguments.output is None:
+        raise QuantizeError("no output, name one with -o")
+    # Found now, not after minutes of computing.
+    if arguments.report and not Path(arguments.report).resolve().parent.is_dir():
+        raise QuantizeError(f"there is no folder for '{arguments.report}'")
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
+        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
+            yield lambda done, whole: shown.update(done / whole - shown.n)
+
+    choices = []
+    work = Path(arguments.work or f"{arguments.output}.work")
+    if arguments.target_bpw is not None or size is not None:
+        with bar("choose bits") as progress:
+            choices = choose_once(work, arguments.model, calibration.shortened(*CHOICE_SAMPLES), options,
+                                  bits_per_weight=arguments.target_bpw, size=size,
+                                  groups=GROUPS if arguments.group is None else (arguments.group,), threads=arguments.threads,
+                                  progress=progress)
+        options = replace(options, plan={choice.name: (choice.chosen.bits, choice.chosen.group) for choice in choices})
+    engine = open_engine(arguments.engine, threads=arguments.threads, scheduler=arguments.scheduler, workers=arguments.workers)
+    with engine, bar("quantize") as progress:
+        report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=work,
+                          threads=arguments.threads, engine=engine, progress=progress)
+    report = replace(report, choices=choices)
+    if arguments.report:
+        text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
+        try:
+            Path(arguments.report).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise QuantizeError(f"'{arguments.report}' cannot be written: {error.strerror}; the model itself is") from error
+    say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight, {format_size(report.storage.size)}")
+    return 0
