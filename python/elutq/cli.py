@@ -44,7 +44,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
     options = Options(**{name: getattr(arguments, name) for name in (
-        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds", "tied")})
     if arguments.dry_run:
         print(estimate(arguments.model, options, calibration))
         return 0
@@ -104,7 +104,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise FileNotFoundError(f"there is no folder for '{arguments.json}'")
     result = evaluate(arguments.model, text=Path(arguments.text) if arguments.text else None, reference=arguments.reference,
                       windows=arguments.windows, window=arguments.window, bos=arguments.bos, tokenizer=arguments.tokenizer,
-                      path=arguments.path, threads=arguments.threads, progress=not arguments.quiet)
+                      path=arguments.path, threads=arguments.threads, reference_cache=arguments.reference_cache,
+                      progress=not arguments.quiet)
     print(result)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
@@ -156,9 +157,14 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--correction", type=float, default=0.5, metavar="X",
                           help="share of the difference between the float and the quantized model's activations that the weights of "
                                "each layer make good (default 0.5); 0 takes half the time")
-    quantize.add_argument("--method", choices=("hlq", "uniform", "published", "gptq"), default="hlq",
-                          help="hlq (default), or one to compare with: uniform (one scale per group), published (arXiv 2510.19482), gptq")
+    quantize.add_argument("--method", choices=("hlq", "uniform", "published", "loop", "weighted", "gptq", "rtn"),
+                          default="hlq",
+                          help="hlq (default), or one to compare with: uniform (one scale per group), gptq and rtn (the same, on the grid "
+                               "from min to max), published (arXiv 2510.19482), loop and weighted (what comes between it and hlq)")
     quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    quantize.add_argument("--tied", type=float, default=0.1, metavar="X",
+                          help="how much a matrix that is embedding and head counts as embedding (default 0.1); inf: fit it by its "
+                               "values alone")
     quantize.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
     quantize.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")
     quantize.add_argument("--dry-run", action="store_true", help="say what would be done, with time and memory, and end")
@@ -199,6 +205,8 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("model", metavar="MODEL", help="a causal model: model.onnx, libNAME.so, NAME.weights, or their folder")
     evaluate.add_argument("--text", metavar="FILE", help="UTF-8 text, or .npy of token ids; default: the descriptions of ONNX's operators")
     evaluate.add_argument("--reference", metavar="MODEL", help="compare with this model, the float one")
+    evaluate.add_argument("--reference-cache", metavar="DIR",
+                          help="keep the reference's logits there, 2 bytes each, and read them where they are there already")
     evaluate.add_argument("--windows", type=int, default=16, metavar="N", help="the first N windows of the text (default 16)")
     evaluate.add_argument("--window", type=int, default=1024, metavar="TOKENS", help="tokens of a window, with BOS (default 1024)")
     evaluate.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
