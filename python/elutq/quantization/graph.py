@@ -112,6 +112,16 @@ class Graph:
                         tuple(node for node, _ in sorted(found))) for activations, found in members.items()]
         return sorted(groups, key=lambda group: group.nodes[0]), refused
 
+    def tied(self, products: Mapping[str, list[Product]]) -> list[Group]:
+        """Tables that tokens look up and that one set of activations is multiplied by: embedding and head. Each is a group of its own."""
+        found = []
+        for name, uses in products.items():
+            multiplied = [use for use in uses if not use.is_lookup]
+            if len({use.activations for use in multiplied}) == 1 and len(multiplied) < len(uses):
+                matrix = self._matrix(name, multiplied[0].is_transposed)
+                found.append(Group(multiplied[0].activations, (matrix,), tuple(use.node for use in multiplied)))
+        return found
+
     def _matrix(self, name: str, is_transposed: bool) -> Matrix:
         rows, columns = self.initializers[name].dims
         return Matrix(name, columns, rows, True) if is_transposed else Matrix(name, rows, columns, False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -29,12 +30,16 @@ from .moments import correction, read_rows, second_moments
 from .streams import GraphPasses, Stream
 from .workspace import Workspace
 
-# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
+# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482; "loop" chooses its codes column by column, and
+# "weighted" its parameters by what an error costs, too. "gptq" is GPTQ on the grid from min to max, "rtn" the nearest point of that grid.
 METHODS = {
     "hlq": ("hlq", SolveOptions(rounds=64)),
     "uniform": ("uniform", SolveOptions(rounds=64)),
     "published": ("hlq", SolveOptions(starts=1, weighted=False, frozen_codes=True, rounds=0)),
+    "loop": ("hlq", SolveOptions(starts=1, weighted=False, rounds=0)),
+    "weighted": ("hlq", SolveOptions(starts=1, rounds=0)),
     "gptq": ("uniform", SolveOptions(fit_iterations=0, rounds=0)),
+    "rtn": ("uniform", SolveOptions(fit_iterations=0, feedback=False, rounds=0)),
 }
 BASE = "base.onnx"
 # What the solver does for a weight, in operations of a product: measured.
@@ -46,11 +51,14 @@ class Options:
     """What the result depends on, besides the model and the calibration.
 
     bits, group, embedding, head, exclude  as of elutq-compile's --quantize
-    method      "hlq", or one to compare with: "uniform" (one scale per group), "published", "gptq"
+    method      "hlq", or one to compare with: "uniform" (one scale per group), "gptq" and "rtn" (uniform, too), "published" and what comes
+                between it and "hlq" without refinement: "loop", "weighted"
     damping     added to the diagonal of the second moments, as a share of its mean
     correction  the share of the difference between the float and the quantized model's activations that each group's weights make
                 good; 0 takes half the time
     rounds      of refinement, at most
+    tied        how much a matrix that is embedding and head counts as embedding: it is fitted in the metric H + tied * mean(diag H) * I of
+                the head's activations; infinite: by its values alone. 8 bits are always fitted so
     plan        bits and group of some matrices by name, instead of the above
     """
 
@@ -63,12 +71,13 @@ class Options:
     damping: float = 0.01
     correction: float = 0.5
     rounds: int = 8
+    tied: float = 0.1
     plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise QuantizeError(f"unknown method '{self.method}', expected {', '.join(METHODS)}")
-        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0)):
+        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0), ("tied", 0)):
             if not getattr(self, name) >= least:
                 raise QuantizeError(f"expected {name} to be at least {least}, but got {getattr(self, name)}")
 
@@ -126,12 +135,14 @@ class Quantizer:
         self.products = self.graph.products(self.base.slots)
         self.groups, self.refused = self.graph.groups(self.products)
         self.cuts = self.graph.cuts(self.groups)
+        self.tied = [group for group in self.graph.tied(self.products)
+                     if math.isfinite(options.tied) and self.base.slots[group.matrices[0].name].bits != 8]
         # Matrices that are solved: the file that holds each, and its place in it.
         self._solved: dict[str, tuple[str, int]] = {}
-        model = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
-        self.streams = [Stream(model, self.workspace, "quantized", self._weights)]
+        self.passes = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
+        self.streams = [Stream(self.passes, self.workspace, "quantized", self._weights)]
         if options.correction:
-            self.streams.append(Stream(model, self.workspace, "float", self.source.read))
+            self.streams.append(Stream(self.passes, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
         folder, data = self.source.path.parent, {}
@@ -145,6 +156,9 @@ class Quantizer:
     def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
         """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
         rows: list[Row] = []
+        for index, group in enumerate(self.tied):
+            rows.append(self._solve_tied(f"tied-{index}", group))
+            advance(group)
         for index, (group, cut) in enumerate(zip(self.groups, self.cuts)):
             name = f"group-{index}"
             result = self.workspace.load(name)
@@ -155,7 +169,19 @@ class Quantizer:
                 self._solved[matrix.name] = (name, position)
                 rows.append(self._row(matrix.name, result, position))
             advance(group)
-        return rows + [self._row(name) for name in sorted(self.refused)]
+        return rows + [self._row(name) for name in sorted(self.refused) if name not in self._solved]
+
+    def _solve_tied(self, name: str, group: Group) -> Row:
+        """Solves an embedding that is the head, too, before anything reads it: for the head's activations in the float model."""
+        result = self.workspace.load(name)
+        if result is None:
+            windows = self.passes.advance(None, (group.activations,), self.source.read)
+            moments, _ = second_moments(group, (window[group.activations] for window in windows))
+            result = self._solve_for(group, moments + self.options.tied * moments.trace() / len(moments) * np.eye(len(moments)))
+            self.workspace.save(name, result)
+        matrix = group.matrices[0].name
+        self._solved[matrix] = (name, 0)
+        return self._row(matrix, result, 0)
 
     def write(self, output: str | os.PathLike[str]) -> None:
         """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work."""
@@ -188,7 +214,10 @@ class Quantizer:
 
     def _solve(self, group: Group, activations: np.ndarray, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
-        moments, cross = second_moments(group, activations, reference)
+        return self._solve_for(group, *second_moments(group, activations, reference))
+
+    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The same, for second moments and those with what the activations lack."""
         result: dict[str, np.ndarray] = {}
         hessian = None
         for position, matrix in enumerate(group.matrices):
