@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -421,6 +422,8 @@ def measure(args: argparse.Namespace) -> list:
 
 
 def main() -> None:
+    # An exception, so that the process that makes a model ends, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     measure(parse_arguments())
 
 

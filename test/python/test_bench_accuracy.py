@@ -3,9 +3,11 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
+import gguf
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,11 @@ from onnx import numpy_helper
 import elutq
 from conftest import ROOT
 from elutq.export import export_model
+from elutq.evaluation import compare
+from elutq.evaluation.scorers import open_scorer
 from elutq.hlq_onnx import HLQModel
+from elutq.text import open_tokenizer, read_windows
+from tiny_gguf import write_gguf
 from tiny_models import CONFIGS, random_weights, write_checkpoint
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,\n-'"
@@ -118,18 +124,49 @@ def test_quick(bench):
     assert [(row["method"], row["bits"]) for row in rows] == [("float", None), ("data-free", 2), ("hlq", 2), ("data-free", 4), ("hlq", 4)]
 
 
-def llama(tmp_path, perplexity: str = "Final estimate: PPL = 12.3456 +/- 0.5"):
-    """Programs in the place of llama.cpp's: the requantized file is the file itself."""
-    folder = tmp_path / "llama" / "build" / "bin"
-    folder.mkdir(parents=True)
-    programs = {"llama-bench": "exit 9", "llama-quantize": 'cp "$6" "$7"', "llama-perplexity": f"echo '{perplexity}'"}
-    for name, body in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ninja").write_text("#!/bin/sh\n")
-    (tmp_path / "bin" / "ninja").chmod(0o755)
-    return tmp_path / "llama"
+def write_llama(folder, requantized, answer):
+    """Programs in the place of llama.cpp's, and of ninja: the first writes the file `requantized`, the second gives an answer."""
+    programs = {folder / "llama/build/bin/llama-bench": "exit 9", folder / "llama/build/bin/llama-perplexity": f"echo 'perplexity: {answer}' >&2",
+                folder / "llama/build/bin/llama-quantize": f'echo "$*" >> {folder}/calls; cp {requantized} "$7"', folder / "bin/ninja": "true"}
+    for path, body in programs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+
+def test_llama_cpp(bench, model, tmp_path, monkeypatch):
+    config = {**CONFIGS["gemma3"], "hidden_size": 64, "intermediate_size": 96}
+    weights = random_weights(config, seed=8)
+    write_gguf(tmp_path / "float.gguf", config, weights)
+    write_gguf(tmp_path / "q4_0.gguf", config, weights, quantization=gguf.GGMLQuantizationType.Q4_0)
+    export_model(tmp_path / "float.gguf", tmp_path / "onnx")
+    (tmp_path / "onnx" / "tokenizer.json").write_bytes((model.parent / "tokenizer.json").read_bytes())
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    arguments = ["--model", tmp_path / "onnx" / "model.onnx", "--methods", "float", "--peers", "llama.cpp", "--llama", tmp_path / "llama",
+                 "--gguf", tmp_path / "float.gguf"]
+    write_llama(tmp_path, tmp_path / "q4_0.gguf", "Final estimate: PPL = 12.3456 +/- 0.5")
+    _, (float_, q3, q4) = bench(*arguments)
+    assert [(row["method"], row["bits"], row["group"], row["own_ppl"]) for row in (q3, q4)] == [("llama.cpp", "Q3_K_M", None, 12.3456),
+                                                                                              ("llama.cpp", "Q4_K_M", None, 12.3456)]
+    # Blocks of 32 codes of 4 bits and an f16; rows of 40 are no whole blocks and stay f32. The table is no layer.
+    matrices = [value for name, value in weights.items() if value.ndim == 2 and "embed" not in name]
+    bits = sum(value.size * (32 if value.shape[1] % 32 else 4.5) for value in matrices) / sum(value.size for value in matrices)
+    assert q3["bpw"] == pytest.approx(bits, abs=1e-4) and 1e-3 < q3["kl"] < 1
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[7] for call in calls] == ["Q3_K_M", "Q4_K_M"]
+    assert all("--allow-requantize --token-embedding-type f32 --output-tensor-type f32" in call for call in calls)
+    # The second halves of the windows, which llama.cpp counts, on the weights as it has them.
+    export_model(tmp_path / "q4_0.gguf", tmp_path / "q4_0")
+    options = {"text": model.parents[1] / "text.txt", "windows": 3, "window": 40, "tokenizer": model.parent}
+    assert q3["ppl"] == pytest.approx(elutq.evaluate(tmp_path / "q4_0" / "model.onnx", **options).perplexity.value, rel=1e-5)
+    windows = read_windows(model.parents[1] / "text.txt", open_tokenizer(model), 40, 3)
+    scorer = open_scorer(tmp_path / "q4_0" / "model.onnx")
+    # The tokens after positions 20 to 38.
+    nll = np.concatenate([compare(scorer, None, window).nll[20:] for window in windows])
+    assert nll.size == 57 and q3["half_ppl"] == pytest.approx(math.exp(nll.mean()), rel=1e-5)
+    shutil.rmtree(tmp_path / "work")
+    write_llama(tmp_path, tmp_path / "q4_0.gguf", "no figure")
+    assert "llama-perplexity gives no estimate" in bench(*arguments, expect=1)[0].stderr
 
 
 def test_errors(bench, model, tmp_path):
