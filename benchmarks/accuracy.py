@@ -77,18 +77,24 @@ class Case:
 
 def layers(bits: int, method: str) -> Case:
     """The linear layers of the transformer with one of the methods; embedding and head stay float."""
-    arguments = {"data-free": None, "hlq": (), "rtn": ("--method", "rtn", "--correction", "0")}
+    # Rounding needs no activations.
+    arguments = {"data-free": None, "hlq": (), "rtn": ("--method", "rtn", "--correction", "0", "--windows", "1")}
     # As published, without the correction of activations.
     return Case(method, method, bits, arguments.get(method, ("--method", method, "--correction", "0")))
 
 
-def head(bits: int, tied: str) -> Case:
-    """Embedding and head alone."""
-    label = "embedding and head" + (", by values alone" if tied == "inf" and bits != 8 else "")
-    return Case(label, "head", bits, ("--exclude", "layers", "--tied", tied), embedding=bits)
+def heads(group: int) -> Iterator[Case]:
+    """Embedding and head alone, with 4 and 8 bits, and with 4 bits together with the layers."""
+    alone = ("--exclude", "layers")
+    yield Case("embedding and head, by values alone", "head", 4, (*alone, "--tied", "inf"), embedding=4)
+    yield Case("embedding and head", "head", 4, alone, embedding=4)
+    if group > 64:
+        yield Case("embedding and head, groups of 64", "head", 4, (*alone, "--table-group", "64"), embedding=4)
+    yield Case("embedding and head", "head", 8, alone, embedding=8)
+    yield Case("hlq, embedding and head, too", "head", 4, (), embedding=4)
 
 
-def table_cases(methods: list, bits: list, mixed: float) -> Iterator[Case]:
+def table_cases(methods: list, bits: list, group: int, mixed: float) -> Iterator[Case]:
     if "float" in methods:
         yield Case("float", "float")
     for count in bits:
@@ -100,7 +106,7 @@ def table_cases(methods: list, bits: list, mixed: float) -> Iterator[Case]:
     if "mixed" in methods:
         yield Case("hlq, mixed bits", "mixed", mixed, ("--target-bpw", f"{mixed:g}"))
     if "head" in methods:
-        yield from (head(4, "inf"), head(4, "0.1"), head(8, "inf"))
+        yield from heads(group)
 
 
 def ablation_cases(bits: list) -> Iterator[Case]:
@@ -397,7 +403,7 @@ def measure(args: argparse.Namespace) -> list:
     if args.json and not args.json.resolve().parent.is_dir():
         raise BenchError(f"there is no folder for '{args.json}'")
     args.work.mkdir(parents=True, exist_ok=True)
-    cases = list(ablation_cases(args.bits) if args.ablation else table_cases(args.methods, args.bits, args.target_bpw))
+    cases = list(ablation_cases(args.bits) if args.ablation else table_cases(args.methods, args.bits, args.group, args.target_bpw))
     if any(case.source for case in cases) and not can_finetune():
         say("`elutq finetune` is not there: no finetuned rows")
         cases = [case for case in cases if not case.source]

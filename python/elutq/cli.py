@@ -44,7 +44,7 @@ def _quantize(arguments: argparse.Namespace) -> int:
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
     options = Options(**{name: getattr(arguments, name) for name in (
-        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds", "tied")})
+        "bits", "group", "embedding", "head", "exclude", "method", "damping", "correction", "rounds", "tied", "table_group")})
     if arguments.dry_run:
         print(estimate(arguments.model, options, calibration))
         return 0
@@ -162,6 +162,9 @@ def _parser() -> argparse.ArgumentParser:
                           help="hlq (default), or one to compare with: uniform (one scale per group), gptq and rtn (the same, on the grid "
                                "from min to max), published (arXiv 2510.19482), loop and weighted (what comes between it and hlq)")
     quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
+    quantize.add_argument("--table-group", type=int, metavar="N",
+                          help="as --group, of the embedding, and of a head that is tied to it (default: as --group); 64 halves what 4 bits "
+                               "of them lose")
     quantize.add_argument("--tied", type=float, default=0.1, metavar="X",
                           help="how much a matrix that is embedding and head counts as embedding (default 0.1); inf: fit it by its "
                                "values alone")

@@ -62,7 +62,7 @@ def bench(model, tmp_path):
 def test_rows(bench, model, tmp_path):
     done, rows = bench("--methods", "float,data-free,rtn,gptq,published,hlq,mixed,head", "--bits", "2", "--target-bpw", "5", "--keep")
     assert [(row["method"], row["bits"]) for row in rows] == [
-        ("float", None), *((name, 2) for name in ("data-free", "rtn", "gptq", "published", "hlq")), ("mixed", 5.0), ("head", 4), ("head", 4), ("head", 8)]
+        ("float", None), *((name, 2) for name in ("data-free", "rtn", "gptq", "published", "hlq")), ("mixed", 5.0), ("head", 4), ("head", 4), ("head", 8), ("head", 4)]
     by_label = {(row["label"], row["bits"]): row for row in rows}
     float_, hlq, free = (by_label[key] for key in (("float", None), ("hlq", 2), ("data-free", 2)))
     assert abs(float_["delta"]) < 1e-6 and float_["top1"] == 1 and float_["kl"] < 1e-6 and float_["bpw"] is None and float_["seconds"] is None

@@ -130,6 +130,18 @@ def test_a_tied_table_is_fitted_to_the_heads_activations(decoder, tokens, tmp_pa
     np.testing.assert_allclose(row.loss, np.einsum("nk,kl,nl->", error, h, error), rtol=1e-4)
 
 
+def test_a_table_with_groups_of_its_own(decoder, tokens, tmp_path):
+    calibration = open_calibration(decoder, tokens)
+    table = "model.embed_tokens.weight"
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=2, group=32, table_group=16), calibration=calibration)
+    assert {(row.name == table, row.bits, row.group_size) for row in report.rows} == {(True, 4, 16), (False, 2, 32)}
+    assert [row.reason for row in report.rows] == [""] * 22
+    # Bits of embedding and head as the compiler takes them, and what is excluded stays float.
+    for options, bits in (({"embedding": 3, "head": 2}, 3), ({"embedding": 0, "head": 0}, None), ({"exclude": "embed_tokens"}, None)):
+        report = quantize(decoder, tmp_path / "q.onnx", Options(bits=2, group=32, table_group=16, **options), calibration=calibration)
+        assert [(row.bits, row.group_size) for row in report.rows if row.name == table] == ([(bits, 16)] if bits else [])
+
+
 def test_eight_bits_of_a_tied_table_need_no_activations(decoder, tokens, tmp_path):
     report = quantize(decoder, tmp_path / "q.onnx", Options(bits=8, group=16, exclude="layers"), calibration=open_calibration(decoder, tokens))
     assert [row.reason for row in report.rows] == ["a table that tokens look up"]

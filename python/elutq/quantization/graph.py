@@ -64,6 +64,10 @@ class Graph:
     def nodes(self) -> Iterable[onnx.NodeProto]:
         return self.model.graph.node
 
+    def float_matrices(self) -> list[str]:
+        """The names of constants that may be matrices to quantize."""
+        return [name for name, tensor in self.initializers.items() if len(tensor.dims) == 2 and tensor.data_type in FLOATS]
+
     def reads(self, index: int) -> set[str]:
         """Values that a node reads, those that its nested graphs take from outside included."""
         return set(_reads(self.model.graph.node[index]))

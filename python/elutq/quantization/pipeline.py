@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -59,6 +60,7 @@ class Options:
     rounds      of refinement, at most
     tied        how much a matrix that is embedding and head counts as embedding: it is fitted in the metric H + tied * mean(diag H) * I of
                 the head's activations; infinite: by its values alone. 8 bits are always fitted so
+    table_group as `group`, of tables that tokens look up; None: the same
     plan        bits and group of some matrices by name, instead of the above
     """
 
@@ -72,6 +74,7 @@ class Options:
     correction: float = 0.5
     rounds: int = 8
     tied: float = 0.1
+    table_group: int | None = None
     plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,15 +93,30 @@ class Options:
         options = METHODS[self.method][1]
         return replace(options, rounds=min(options.rounds, self.rounds))
 
-    def for_compiler(self, folder: Path) -> str:
-        """The value of elutq-compile's --quantize; a plan is written to `folder`."""
+    def for_compiler(self, folder: Path, graph: Graph) -> str:
+        """The value of elutq-compile's --quantize for a model; a plan is written to `folder`."""
         text = f"hlq:bits={self.bits},group={self.group}"
-        if self.plan:
+        if plan := {**self._table_plan(graph), **self.plan}:
             path = folder / "plan.json"
-            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in self.plan.items()}))
+            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in plan.items()}))
             text += f",plan={path}"
         text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
         return text + (f",exclude={self.exclude}" if self.exclude else "")
+
+    def _table_plan(self, graph: Graph) -> dict[str, tuple[int, int]]:
+        """Tables that get another group than the rest, with the bits that elutq-compile gives them."""
+        plan: dict[str, tuple[int, int]] = {}
+        if self.table_group in (None, self.group):
+            return plan
+        embedding, head = (max(4, self.bits) if bits is None else bits for bits in (self.embedding, self.head))
+        nodes = list(graph.nodes)
+        for name, uses in graph.products(graph.float_matrices()).items():
+            is_multiplied = any(not use.is_lookup for use in uses)
+            bits = max(embedding, head) if is_multiplied else embedding
+            names = [name, *(nodes[use.node].name for use in uses)]
+            if bits and any(use.is_lookup for use in uses) and not (self.exclude and any(re.search(self.exclude, n) for n in names)):
+                plan[name] = (bits, self.table_group)
+        return plan
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,7 @@ class Quantizer:
         base = self.workspace.folder / BASE
         if not base.exists():
             # Fits all matrices by their values alone, which gives the output its form.
-            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder))
+            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder, self.graph))
         self.base = HLQModel(base)
         self.products = self.graph.products(self.base.slots)
         self.groups, self.refused = self.graph.groups(self.products)
@@ -177,7 +195,9 @@ class Quantizer:
         if result is None:
             windows = self.passes.advance(None, (group.activations,), self.source.read)
             moments, _ = second_moments(group, (window[group.activations] for window in windows))
-            result = self._solve_for(group, moments + self.options.tied * moments.trace() / len(moments) * np.eye(len(moments)))
+            metric = moments + self.options.tied * moments.trace() / len(moments) * np.eye(len(moments))
+            # Refinement takes four times as long for all rows of a vocabulary, and gives next to nothing.
+            result = self._solve_for(group, metric, solver=replace(self.options.solver, rounds=0))
             self.workspace.save(name, result)
         matrix = group.matrices[0].name
         self._solved[matrix] = (name, 0)
@@ -216,8 +236,9 @@ class Quantizer:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
         return self._solve_for(group, *second_moments(group, activations, reference))
 
-    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The same, for second moments and those with what the activations lack."""
+    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None,
+                   solver: SolveOptions | None = None) -> dict[str, np.ndarray]:
+        """The same, for second moments and those with what the activations lack; `solver`: other options than the run's."""
         result: dict[str, np.ndarray] = {}
         hessian = None
         for position, matrix in enumerate(group.matrices):
@@ -229,7 +250,7 @@ class Quantizer:
                 hessian = Hessian(moments, group=slot.group_size, damping=self.options.damping, threads=self.threads)
             try:
                 solved = solve(target, hessian, bits=slot.bits, group=slot.group_size, kind=self.options.kind,
-                               options=self.options.solver, threads=self.threads)
+                               options=solver or self.options.solver, threads=self.threads)
             except SolverError as error:
                 raise QuantizeError(f"'{matrix.name}': {error}") from None
             parts = zip(PARTS, (solved.planes, solved.plane_scales(), solved.zeros))
