@@ -131,6 +131,7 @@ class Made:
     cpu_seconds: float | None = None
     peak_rss_mb: int | None = None
     bpw: float | None = None
+    group: int | None = None
     head_bytes: int | None = None
     own_ppl: float | None = None
     """What llama.cpp's own program measures."""
@@ -224,13 +225,16 @@ class Runner:
         quantized = HLQModel(model)
         # Uniform parameters are one scale and one zero, although the file repeats the scale for each plane.
         shared = case.method in UNIFORM
-        size = heads = weights = 0
+        size = head_size = weights = 0
         for name, slot in quantized.slots.items():
             matrix = quantized.read(name)
             own = matrix.planes.nbytes + matrix.zeros.nbytes + matrix.scales.nbytes // (matrix.scales.shape[2] if shared else 1)
             size, weights = size + own, weights + slot.n * slot.k
-            heads += own if case.embedding and slot.is_multiplied else 0
-        made.bpw, made.head_bytes = 8 * size / weights, heads or None
+            if slot.is_multiplied and (slot.is_gathered or "lm_head" in name):
+                head_size += own
+        made.bpw, made.head_bytes = 8 * size / weights, head_size or None
+        # Groups of rows are as long as the row.
+        made.group = max(slot.group_size for slot in quantized.slots.values()) if args.group else 0
         if resumed:  # The time of a part says nothing.
             made.seconds = made.cpu_seconds = None
         return made
@@ -271,7 +275,7 @@ class Runner:
         # What llama.cpp's perplexity tool counts: positions from the middle of the window on.
         half = mean("nll", self.args.window // 2).exp()
         return {"method": case.method, "label": case.label, "bits": case.llama or case.bits,
-                "group": None if case.llama or case.method == "float" else self.args.group, "bpw": rounded(made.bpw, 4), "ppl": finite(nll.exp().value),
+                "group": made.group, "bpw": rounded(made.bpw, 4), "ppl": finite(nll.exp().value),
                 "delta": finite(delta.value), "delta_error": delta.error, "kl": finite(kl.value), "top1": top1.value,
                 "seconds": rounded(made.seconds, 1), "cpu_seconds": rounded(made.cpu_seconds, 1), "peak_rss_mb": made.peak_rss_mb,
                 "head_bytes": made.head_bytes, "half_ppl": finite(half.value), "own_ppl": made.own_ppl}

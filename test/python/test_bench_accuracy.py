@@ -76,7 +76,8 @@ def test_rows(bench, model, tmp_path):
     assert hlq["kl"] < 0.8 * free["kl"] and hlq["kl"] < by_label["gptq", 2]["kl"] < by_label["rtn", 2]["kl"]
     assert 4.5 < by_label["hlq, mixed bits", 5.0]["bpw"] <= 5
     # The embedding and head alone: 61 rows of 48.
-    assert by_label["embedding and head", 4]["head_bytes"] == 61 * (24 + 3 * 5 * 2) and by_label["embedding and head", 8]["kl"] < 0.01
+    assert float_["group"] is float_["head_bytes"] is hlq["head_bytes"] is None and hlq["group"] == 16
+    assert by_label["hlq, embedding and head, too", 4]["head_bytes"] == by_label["embedding and head", 4]["head_bytes"] == 61 * (24 + 3 * 5 * 2) and by_label["embedding and head", 8]["kl"] < 0.01
     assert all(row["seconds"] > 0 and row["cpu_seconds"] > 0 and row["peak_rss_mb"] > 10 for row in rows[1:])
     assert {row["windows"] for row in rows} == {3} and {row["text"] for row in rows} == {"text.txt"}
     assert "hlq, mixed bits" in done.stdout and done.stdout.splitlines()[0].split() == [
