@@ -12,6 +12,7 @@ import argparse
 import datetime
 import functools
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -213,7 +214,8 @@ class Runner:
         tokens = [*calibration, "--windows", args.calibration_windows, "--window", args.window]
         if case.source:
             source = self.make(case.source, self.make_folder(case.source))
-            command = [*elutq, "finetune", source, "--reference", args.model, "-o", model, *calibration]
+            command = [*elutq, "finetune", source, "--reference", args.model, "-o", model, *calibration, "--window", args.window,
+                       "--threads", args.threads, "-q"]
         elif case.arguments is None:
             command = [*elutq, "compile", args.model, "-o", model, "--emit=hlq-onnx", "-q",
                        f"--quantize=hlq:bits={case.bits:.0f},group={args.group},embedding=0,head=0"]
@@ -334,6 +336,9 @@ def run_output(command: list) -> str:
 
 
 def can_finetune() -> bool:
+    """Whether the command is there, and what it needs."""
+    if importlib.util.find_spec("torch") is None:
+        return False
     words, environment = command_words([sys.executable, "-m", "elutq", "finetune", "--help"])
     return subprocess.run(words, capture_output=True, env=environment, check=False).returncode == 0
 
@@ -409,7 +414,7 @@ def measure(args: argparse.Namespace) -> list:
     args.work.mkdir(parents=True, exist_ok=True)
     cases = list(ablation_cases(args.bits) if args.ablation else table_cases(args.methods, args.bits, args.group, args.target_bpw))
     if any(case.source for case in cases) and not can_finetune():
-        say("`elutq finetune` is not there: no finetuned rows")
+        say("`elutq finetune` or torch is not there: no finetuned rows")
         cases = [case for case in cases if not case.source]
     if args.peers and not args.ablation:
         cases += [Case(f"llama.cpp {kind}", "llama.cpp", llama=kind) for kind in LLAMA_TYPES]

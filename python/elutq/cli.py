@@ -165,8 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--table-group", type=int, metavar="N",
                           help="as --group, of the embedding, and of a head that is tied to it (default: as --group); 64 halves what 4 bits "
                                "of them lose")
-    quantize.add_argument("--tied", type=float, default=0.1, metavar="X",
-                          help="how much a matrix that is embedding and head counts as embedding (default 0.1); inf: fit it by its "
+    quantize.add_argument("--tied", type=float, default=0.5, metavar="X",
+                          help="how much a matrix that is embedding and head counts as embedding (default 0.5); inf: fit it by its "
                                "values alone")
     quantize.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
     quantize.add_argument("--report", metavar="FILE", help="loss and size of each matrix: FILE.html with a picture, else JSON")

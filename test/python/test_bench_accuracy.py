@@ -1,5 +1,6 @@
 """benchmarks/accuracy.py on a tiny model: rows, going on after an interruption, errors. The reference for measures is `elutq evaluate`."""
 
+import importlib.util
 import json
 import math
 import os
@@ -118,6 +119,16 @@ def test_ablation(bench):
                                               "calibrated with NumPy's descriptions", "calibrated with random tokens"]
     assert len({row["ppl"] for row in rows}) == 8 and {row["bits"] for row in rows} == {2}
     assert rows[0]["kl"] > rows[5]["kl"]
+
+
+def test_finetuned(bench):
+    done, rows = bench("--methods", "float,hlq,finetuned", "--bits", "2")
+    if importlib.util.find_spec("torch") is None:
+        assert [row["method"] for row in rows] == ["float", "hlq"] and "torch is not there: no finetuned rows" in done.stderr
+    else:
+        assert [row["label"] for row in rows] == ["float", "hlq", "hlq, finetuned"]
+        # The model that it was made from is not made again.
+        assert done.stderr.count("making hlq W2") == 1 and rows[2]["kl"] < rows[1]["kl"]
 
 
 def test_quick(bench):

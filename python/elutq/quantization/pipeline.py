@@ -73,7 +73,7 @@ class Options:
     damping: float = 0.01
     correction: float = 0.5
     rounds: int = 8
-    tied: float = 0.1
+    tied: float = 0.5
     table_group: int | None = None
     plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
