@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Iterator
@@ -305,26 +306,34 @@ def command_words(command: list) -> tuple[list, dict]:
     return [str(word) for word in command], environment
 
 
+# Runs the command behind the file's name, and writes its processor seconds and peak memory there. Linux counts the memory of the process that
+# starts a program as the program's own, so a small one has to start it.
+MEASURE = """import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024], file)
+sys.exit(os.waitstatus_to_exitcode(status) % 256)"""
+
+
 def run_measured(command: list) -> Made:
     """Runs a command; its time, and memory at most, with that of the processes it starts."""
     words, environment = command_words(command)
-    begin = time.monotonic()
-    try:
-        process = subprocess.Popen(words, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, env=environment)
-    except OSError as error:
-        raise BenchError(f"cannot run '{words[0]}': {error.strerror}") from None
-    try:
-        message = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = (message.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
-        raise BenchError(f"'{' '.join(words[:4])} …': {re.sub(r'^[a-z-]+: error: ', '', last)}")
-    return Made(time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+    with tempfile.NamedTemporaryFile("r") as usage:
+        begin = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-c", MEASURE, usage.name, *words], stdout=sys.stderr, stderr=subprocess.PIPE, text=True,
+                                   env=environment, start_new_session=True)
+        try:
+            _, message = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
+        seconds = time.monotonic() - begin
+        if process.returncode:
+            last = (message.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+            raise BenchError(f"'{' '.join(words[:4])} …': {re.sub(r'^[a-z-]+: error: ', '', last)}")
+        return Made(seconds, *json.load(usage))
 
 
 def run_output(command: list) -> str:

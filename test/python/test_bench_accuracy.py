@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,16 @@ def test_llama_cpp(bench, model, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "work")
     write_llama(tmp_path, tmp_path / "q4_0.gguf", "no figure")
     assert "llama-perplexity gives no estimate" in bench(*arguments, expect=1)[0].stderr
+
+
+def test_memory_is_that_of_the_command_alone():
+    """Whatever the process takes that starts it."""
+    allocate = "import accuracy; large = b'x' * (500 << 20); print(accuracy.run_measured([accuracy.sys.executable, '-c', '{}']))"
+    for code, least, most in (("pass", 5, 100), ("x = b'x' * (300 << 20)", 300, 400)):
+        done = subprocess.run([sys.executable, "-c", allocate.format(code.replace("'", chr(92) + "'"))], capture_output=True, text=True, check=True,
+                              env={**os.environ, "PYTHONPATH": f"{ROOT / 'python'}:{ROOT / 'benchmarks'}"})
+        assert least <= int(re.search(r"peak_rss_mb=(\d+)", done.stdout).group(1)) < most
+        assert float(re.search(r"cpu_seconds=([\d.]+)", done.stdout).group(1)) > 0
 
 
 def test_errors(bench, model, tmp_path):
