@@ -163,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
                                "from min to max), published (arXiv 2510.19482), loop and weighted (what comes between it and hlq)")
     quantize.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
     quantize.add_argument("--table-group", type=int, metavar="N",
-                          help="as --group, of the embedding, and of a head that is tied to it (default: as --group); 64 halves what 4 bits "
-                               "of them lose")
+                          help="as --group, of the embedding, and of a head that is tied to it (default: as --group); with 64 in place of "
+                               "128, 4 bits of Gemma 3 270M's lose 40 %% less, as KL")
     quantize.add_argument("--tied", type=float, default=0.5, metavar="X",
                           help="how much a matrix that is embedding and head counts as embedding (default 0.5); inf: fit it by its "
                                "values alone")
