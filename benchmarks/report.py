@@ -3,7 +3,8 @@
     report.py FOLDER --docs DIRECTORY
 
 FOLDER holds the lists of rows that `scripts/bench kernels --json` and `scripts/bench model --json` wrote, as kernels*.json and
-model*.json. Each kernels file is a section with tables and a roofline (roofline*.svg), each model file a table.
+model*.json. Each kernels file is a section with tables and a roofline (roofline*.svg), each model file a table. What `scripts/bench accuracy --json`
+wrote, accuracy*.json, becomes the part of docs/Accuracy.md between two comments.
 """
 import argparse
 import html
@@ -230,14 +231,59 @@ def model_section(path: pathlib.Path) -> str:
     return f"## Whole models ({path.stem})\n\n" + source(rows[0]) + table([key.replace("_", " ") for key in keys], lines)
 
 
+ACCURACY = ("<!-- accuracy: written by scripts/bench report -->\n", "<!-- end of accuracy -->\n")
+
+
+def accuracy_section(path: pathlib.Path) -> str:
+    """A table of accuracy.py's rows, with the text and how it was measured."""
+    rows = load(path)
+
+    def number(row: dict, key: str, how: str, scale: float = 1) -> str:
+        return "" if row.get(key) is None else format(row[key] * scale, how)
+
+    def changed(row: dict) -> str:
+        return number(row, "delta", ".4f") + (f" ± {row['delta_error']:.2g}" if row.get("delta") is not None and row.get("delta_error") else "")
+
+    def seconds(row: dict) -> str:
+        return number(row, "seconds", ".0f") + (f" ({row['cpu_seconds']:.0f})" if row.get("cpu_seconds") is not None else "")
+
+    head = ["method", "bits", "group", "bits per weight", "perplexity", "Δ", "KL", "top-1, %", "s (CPU s)", "MB", "perplexity, second halves"]
+    lines = [[row["label"], row["bits"] if isinstance(row["bits"], str) else number(row, "bits", "g"), number(row, "group", "d"),
+              number(row, "bpw", ".3f"), number(row, "ppl", ".5g"), changed(row), number(row, "kl", ".4f"), number(row, "top1", ".2f", 100),
+              seconds(row), number(row, "peak_rss_mb", "d"),
+              number(row, "half_ppl", ".5g") + (f" (its own program: {row['own_ppl']:.5g})" if row.get("own_ppl") else "")] for row in rows]
+    first = rows[0]
+    notes = [f"- {row['label']}, {row['bits']:g} bits: {row['head_bytes'] / 1e6:.1f} MB per token are read for the head."
+             for row in rows if row.get("head_bytes")]
+    return (f"`{first['command']}`, {first['date']}, {first['machine']}. Text: {first['text']}, {first['windows']} windows of {first['window']} tokens; "
+            f"calibration: {first['calibration_windows']} windows of {first['calibration']}.\n\n" + table(head, lines)
+            + ("\n" + "\n".join(notes) + "\n" if notes else ""))
+
+
+def write_accuracy(paths: list, path: pathlib.Path) -> None:
+    """Replaces what is between the comments."""
+    begin, end = ACCURACY
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ReportError(f"cannot read '{path}': {error.strerror}") from None
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ReportError(f"'{path}' has no place for the table: the lines '{begin.strip()}' and '{end.strip()}'")
+    path.write_text(text[:text.index(begin) + len(begin)] + "\n" + "\n".join(map(accuracy_section, paths)) + "\n" + text[text.index(end):])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--docs", type=pathlib.Path, required=True)
     args = parser.parse_args()
-    kernels, models = sorted(args.folder.glob("kernels*.json")), sorted(args.folder.glob("model*.json"))
+    kernels, models, accuracies = (sorted(args.folder.glob(f"{name}*.json")) for name in ("kernels", "model", "accuracy"))
+    if not kernels and not models and not accuracies:
+        raise ReportError(f"'{args.folder}' has no kernels*.json, no model*.json and no accuracy*.json")
+    if accuracies:
+        write_accuracy(accuracies, args.docs / "Accuracy.md")
     if not kernels and not models:
-        raise ReportError(f"'{args.folder}' has no kernels*.json and no model*.json")
+        return
     sections = [kernel_section(path, args.docs) for path in kernels] + [model_section(path) for path in models]
     head = ("# Performance\n\nThe last run of the benchmarks, written by `scripts/bench report`; "
             "[benchmarks/README.md](../benchmarks/README.md) says what the columns mean and how times are taken.\n\n")

@@ -62,10 +62,42 @@ def test_sections_tables_and_pictures(tmp_path):
 
 def test_errors_are_one_line(tmp_path):
     done = run(tmp_path, tmp_path / "docs")
-    assert done.returncode == 1 and "has no kernels*.json and no model*.json" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and "has no kernels*.json, no model*.json and no accuracy*.json" in done.stderr and done.stderr.count("\n") == 1
     (tmp_path / "kernels.json").write_text("[]")
     done = run(tmp_path, tmp_path / "docs")
     assert done.returncode == 1 and "is no list of rows" in done.stderr and done.stderr.count("\n") == 1
     (tmp_path / "kernels.json").write_text("{")
     done = run(tmp_path, tmp_path / "docs")
     assert done.returncode == 1 and "cannot read" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_accuracy(tmp_path):
+    common = {"text": "test.txt", "calibration": "valid.txt", "windows": 16, "window": 1024, "calibration_windows": 64, "machine": "a machine",
+              "date": "2025-01-01", "command": "scripts/bench accuracy", "own_ppl": None, "head_bytes": None, "half_ppl": 16.25}
+    empty = dict.fromkeys(("group", "bpw", "seconds", "cpu_seconds", "peak_rss_mb"))
+    rows = [{**common, **empty, "method": "float", "label": "float", "bits": None, "ppl": 18.8444, "delta": 0.0, "delta_error": 0.0, "kl": 0.0, "top1": 1.0},
+            {**common, "method": "hlq", "label": "hlq", "bits": 2, "group": 128, "bpw": 2.375, "ppl": 61.5, "delta": 1.18764, "delta_error": 0.031,
+             "kl": 1.05, "top1": 0.4567, "seconds": 240.4, "cpu_seconds": 470.2, "peak_rss_mb": 3100},
+            {**common, **empty, "method": "llama.cpp", "label": "llama.cpp Q3_K_M", "bits": "Q3_K_M", "bpw": 4.4, "ppl": None, "delta": None,
+             "delta_error": None, "kl": 0.2, "top1": 0.8, "own_ppl": 20.1},
+            {**common, **empty, "method": "head", "label": "embedding and head", "bits": 8, "ppl": 18.85, "delta": 0.0012, "delta_error": None, "kl": 0.01,
+             "top1": 0.99, "head_bytes": 172_000_000}]
+    results, docs = tmp_path / "results", tmp_path / "docs"
+    results.mkdir(), docs.mkdir()
+    (results / "accuracy.json").write_text(json.dumps(rows))
+    begin, end = "<!-- accuracy: written by scripts/bench report -->\n", "<!-- end of accuracy -->\n"
+    (docs / "Accuracy.md").write_text(f"# Accuracy\n\n{begin}old\n{end}\nlast words\n")
+    for _ in range(2):  # The second time, what the first one wrote is replaced.
+        done = run(results, docs)
+        assert done.returncode == 0, done.stderr
+        text = (docs / "Accuracy.md").read_text()
+        assert text.startswith(f"# Accuracy\n\n{begin}") and text.endswith(f"{end}\nlast words\n") and "old" not in text
+        assert text.count("## ") == 0 and not (docs / "Performance.md").exists()
+        assert "16 windows of 1024 tokens; calibration: 64 windows of valid.txt" in text and "`scripts/bench accuracy`, 2025-01-01, a machine" in text
+        assert "| hlq | 2 | 128 | 2.375 | 61.5 | 1.1876 ± 0.031 | 1.0500 | 45.67 | 240 (470) | 3100 | 16.25 |" in text
+        assert "| float |  |  |  | 18.844 | 0.0000 | 0.0000 | 100.00 |  |  | 16.25 |" in text
+        assert "| llama.cpp Q3_K_M | Q3_K_M |  | 4.400 |  |  | 0.2000 | 80.00 |  |  | 16.25 (its own program: 20.1) |" in text
+        assert "- embedding and head, 8 bits: 172.0 MB per token" in text
+    (docs / "Accuracy.md").write_text("# Accuracy\n")
+    done = run(results, docs)
+    assert done.returncode == 1 and "has no place for the table" in done.stderr and done.stderr.count("\n") == 1

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from genai_models import GenAISession, write_model
 from onnx import TensorProto, helper, numpy_helper
@@ -171,6 +172,74 @@ def test_compiled_library_and_its_onnx_model(compiled, tiny_model):
     assert library.perplexity.value == pytest.approx(graph.perplexity.value, rel=0.01)
     assert library.reference_nll == graph.reference_nll and library.kl.value == pytest.approx(graph.kl.value, rel=0.05)
     assert graph.kl.value > 1e-4
+
+
+def write_tied(path, half: bool):
+    """A table that is looked up and multiplied by, a layer, and a residual, with activations in f16 or f32."""
+    rng = np.random.default_rng(12)
+    type_, element = (np.float16, TensorProto.FLOAT16) if half else (np.float32, TensorProto.FLOAT)
+    constants = {"table": rng.normal(0.1, 0.5, (VOCABULARY, 40)).astype(np.float32), "layer": rng.normal(0, 0.3, (40, 40)).astype(type_),
+                 "axes": np.array([1, 0])}
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["e"]), helper.make_node("Cast", ["e"], ["x"], to=element),
+             helper.make_node("MatMul", ["x", "layer"], ["y"]), helper.make_node("Add", ["x", "y"], ["z"]),
+             helper.make_node("Cast", ["z"], ["w"], to=TensorProto.FLOAT), helper.make_node("Transpose", ["table"], ["head"], perm=[1, 0]),
+             helper.make_node("MatMul", ["w", "head"], ["logits"])]
+    graph = helper.make_graph(nodes, "tied", [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "sequence"])],
+                              [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", VOCABULARY])],
+                              [numpy_helper.from_array(value, name) for name, value in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("bits, half", [(1, False), (2, False), (3, True), (4, False), (8, False), (8, True)])
+def test_expanded_weights_give_the_logits_of_the_functions(bits, half, compiler, tmp_path):
+    elutq.compile(write_tied(tmp_path / "float.onnx", half), tmp_path / "q.onnx", emit="hlq-onnx",
+                  quantize=f"hlq:bits={bits},group=16,embedding={bits},head={bits}")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(tmp_path / "q.onnx", options, providers=["CPUExecutionProvider"])
+    assert {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node} >= {"HLQGather", "HLQMatMul"}
+    window = np.random.default_rng(bits).integers(0, VOCABULARY, 30)
+    (expected,) = session.run(["logits"], {"input_ids": window[None]})
+    scorer = open_scorer(tmp_path / "q.onnx")
+    assert scorer.kind.endswith(", weights in f32")
+    ((start, rows),) = scorer.blocks(window)
+    assert start == 0
+    # In f16 the layer's result may be rounded the other way.
+    np.testing.assert_allclose(rows, expected[0, :-1], rtol=1e-5, atol=2e-2 if half else 1e-4)
+
+
+def test_weights_that_do_not_fit_the_memory_are_not_expanded(compiled, monkeypatch):
+    window = np.array(ids(TEXT[:30]))
+    results = []
+    for free in (1 << 40, 1000):
+        monkeypatch.setattr("elutq.evaluation.scorers.available_memory", lambda: free)
+        scorer = open_scorer(compiled / "tiny.onnx")
+        assert scorer.kind.endswith(", weights in f32") == (free > 1000)
+        results.append(next(scorer.blocks(window))[1].copy())
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5, atol=1e-4)
+
+
+def test_kept_logits_of_the_reference(folder, monkeypatch):
+    model, reference = write_bigram(folder / "model.onnx"), write_bigram(folder / "float.onnx", 2)
+    options = {"reference": reference, "text": TEXT, "window": 20}
+    expected = elutq.evaluate(model, windows=4, **options)
+    cache = folder / "cache"
+    first = elutq.evaluate(model, windows=3, reference_cache=cache, **options)
+    kept = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert len(kept) == 3 and all(np.load(path).shape == (19, VOCABULARY) and np.load(path).max(1).tolist() == [0] * 19 for path in kept)
+    again = elutq.evaluate(model, windows=4, reference_cache=cache, **options)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept and len(list(cache.iterdir())) == 4
+    assert first.window_nll == again.window_nll[:3] == expected.window_nll[:3]
+    assert again.kl.value == pytest.approx(expected.kl.value, abs=2e-5) and again.top1.value == pytest.approx(expected.top1.value, abs=0.03)
+    assert again.reference_nll.value == pytest.approx(expected.reference_nll.value, abs=1e-3)
+    # Another model under the same name is another reference.
+    write_bigram(reference, 3)
+    other = elutq.evaluate(model, windows=4, reference_cache=cache, **options)
+    assert len(list(cache.iterdir())) == 8
+    assert other.kl.value == pytest.approx(elutq.evaluate(model, windows=4, **options).kl.value, abs=2e-5) != again.kl.value
+    with pytest.raises(EvaluationError, match="does not exist"):
+        elutq.evaluate(model, windows=1, reference_cache=cache, **{**options, "reference": folder / "nothing.onnx"})
 
 
 @pytest.mark.parametrize("path", ["decode", "prefill"])

@@ -52,7 +52,7 @@ def test_calibration_lowers_the_loss(decoder, tokens, tmp_path):
     expected = logits(decoder, ids)
     errors = [np.square(logits(path, ids) - expected).mean() for path in (data_free, calibrated)]
     assert errors[1] < 0.7 * errors[0]
-    # Every layer's matrices are calibrated, the tied table is not.
+    # Every layer's matrices are calibrated, the tied table is not: it has 8 bits.
     assert [row.reason for row in report.rows if row.loss is None] == ["a table that tokens look up"]
     assert len(report.rows) == 3 * 7 + 1
 
@@ -75,6 +75,59 @@ def test_losses_are_those_of_the_activations(decoder, tokens, tmp_path):
     np.testing.assert_allclose(row.relative_loss, loss / np.square(x @ weights.T).sum(1).mean(), rtol=1e-4)
 
 
+def test_a_tied_table_is_fitted_to_the_heads_activations(decoder, tokens, tmp_path):
+    """The layers stay float, so that nothing else differs."""
+    from elutq.compiler import compile as run_compiler
+
+    calibration, common = open_calibration(decoder, tokens), {"bits": 2, "group": 16, "embedding": 2, "head": 2, "exclude": "layers"}
+    run_compiler(decoder, tmp_path / "free.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16,embedding=2,head=2,exclude=layers")
+    reports = {name: quantize(decoder, tmp_path / f"{name}.onnx", Options(**common, tied=tied), calibration=calibration)
+               for name, tied in (("fitted", 0.1), ("alone", np.inf))}
+    ids = np.random.default_rng(6).integers(0, 61, (1, 60))
+    expected = logits(decoder, ids)[0]
+
+    def divergence(path):
+        p, q = (np.exp(x - x.max(-1, keepdims=True)) for x in (expected, logits(path, ids)[0]))
+        p, q = (x / x.sum(-1, keepdims=True) for x in (p, q))
+        return (p * np.log(p / q)).sum(-1).mean()
+
+    free, alone, fitted = (divergence(tmp_path / f"{name}.onnx") for name in ("free", "alone", "fitted"))
+    assert alone == free and fitted < 0.8 * free
+    table = "model.embed_tokens.weight"
+    assert [(row.name, row.reason) for row in reports["alone"].rows] == [(table, "a table that tokens look up")]
+    (row,) = reports["fitted"].rows
+    assert (row.name, row.reason) == (table, "")
+    # The loss is that of the metric: the head's activations in the float model, and a share of their mean for all columns alike.
+    model = onnx.load(decoder)
+    node = next(node for node in model.graph.node if node.name.startswith("/lm_head") and node.op_type == "MatMul")
+    model.graph.output.append(helper.make_empty_tensor_value_info(node.input[0]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = graph_inputs(session.get_inputs())
+    x = np.concatenate([session.run([node.input[0]], make_feeds(inputs, window[None]))[0][0] for window in TOKENS]).astype(np.float64)
+    h = x.T @ x / len(x)
+    h += 0.1 * h.trace() / len(h) * np.eye(len(h))
+    weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == table).astype(np.float64)
+    error = weights - HLQModel(tmp_path / "fitted.onnx").read(table).dequantize()
+    np.testing.assert_allclose(row.loss, np.einsum("nk,kl,nl->", error, h, error), rtol=1e-4)
+
+
+def test_a_table_with_groups_of_its_own(decoder, tokens, tmp_path):
+    calibration = open_calibration(decoder, tokens)
+    table = "model.embed_tokens.weight"
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=2, group=32, table_group=16), calibration=calibration)
+    assert {(row.name == table, row.bits, row.group_size) for row in report.rows} == {(True, 4, 16), (False, 2, 32)}
+    assert [row.reason for row in report.rows] == [""] * 22
+    # Bits of embedding and head as the compiler takes them, and what is excluded stays float.
+    for options, bits in (({"embedding": 3, "head": 2}, 3), ({"embedding": 0, "head": 0}, None), ({"exclude": "embed_tokens"}, None)):
+        report = quantize(decoder, tmp_path / "q.onnx", Options(bits=2, group=32, table_group=16, **options), calibration=calibration)
+        assert [(row.bits, row.group_size) for row in report.rows if row.name == table] == ([(bits, 16)] if bits else [])
+
+
+def test_eight_bits_of_a_tied_table_need_no_activations(decoder, tokens, tmp_path):
+    report = quantize(decoder, tmp_path / "q.onnx", Options(bits=8, group=16, exclude="layers"), calibration=open_calibration(decoder, tokens))
+    assert [row.reason for row in report.rows] == ["a table that tokens look up"]
+
+
 class Stop(Exception):
     pass
 
@@ -92,8 +145,8 @@ def test_an_interrupted_run_goes_on(decoder, tokens, tmp_path):
     work = tmp_path / "parts.onnx.work"
     with pytest.raises(Stop):
         Quantizer(decoder, options, calibration, work).solve(stop_after_three)
-    finished = {path: path.stat().st_mtime_ns for path in work.glob("group-*.npz")}
-    assert len(finished) == 3
+    finished = {path: path.stat().st_mtime_ns for path in work.glob("*.npz")}
+    assert sorted(path.name for path in finished) == ["group-0.npz", "group-1.npz", "tied-0.npz"]
     again = Quantizer(decoder, options, calibration, work)
     again.solve()
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
@@ -135,7 +188,8 @@ def test_report(decoder, tokens, tmp_path, capsys):
     assert 0 < down["relative_loss"] < 0.3 and down["reason"] == ""
     assert main([str(word) for word in [*command, "-q", "--report", tmp_path / "r.html"]]) == 0
     page = (tmp_path / "r.html").read_text()
-    assert page.count("<rect ") == 21 and "model.layers.1.mlp.down_proj.weight" in page
+    # The tied table has a bar, too.
+    assert page.count("<rect ") == 22 and "model.layers.1.mlp.down_proj.weight" in page
 
 
 def test_dry_run(decoder, tokens, tmp_path, capsys):
@@ -239,7 +293,7 @@ def test_bits_chosen_for_an_average(decoder, tokens, tmp_path):
     command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
     assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
     report = json.loads((tmp_path / "r.json").read_text())
-    linear = [row for row in report["matrices"] if row["loss"] is not None]
+    linear = [row for row in report["matrices"] if ".layers." in row["name"]]
     assert 4.2 < 8 * sum(row["bytes"] for row in linear) / sum(row["n"] * row["k"] for row in linear) <= 4.5
     assert len({row["bits"] for row in linear}) > 1
     assert {choice["name"]: choice["chosen"]["bits"] for choice in report["choices"]} == {row["name"]: row["bits"] for row in linear}

@@ -17,6 +17,8 @@ def add(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a causal model: model.onnx, libNAME.so, NAME.weights, or their folder")
     parser.add_argument("--text", metavar="FILE", help="UTF-8 text, or .npy of token ids; default: the descriptions of ONNX's operators")
     parser.add_argument("--reference", metavar="MODEL", help="compare with this model, the float one")
+    parser.add_argument("--reference-cache", metavar="DIR",
+                        help="keep the reference's logits there, 2 bytes each, and read them where they are there already")
     parser.add_argument("--windows", type=int, default=16, metavar="N", help="the first N windows of the text (default 16)")
     parser.add_argument("--window", type=int, default=1024, metavar="TOKENS", help="tokens of a window, with BOS (default 1024)")
     parser.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
@@ -39,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise FileNotFoundError(f"there is no folder for '{arguments.json}'")
     result = evaluate(arguments.model, text=Path(arguments.text) if arguments.text else None, reference=arguments.reference,
                       windows=arguments.windows, window=arguments.window, bos=arguments.bos, tokenizer=arguments.tokenizer,
-                      path=arguments.path, threads=arguments.threads, progress=not arguments.quiet)
+                      path=arguments.path, threads=arguments.threads, reference_cache=arguments.reference_cache,
+                      progress=not arguments.quiet)
     print(result)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")

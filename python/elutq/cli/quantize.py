@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
     options = Options(**{name: getattr(arguments, name) for name in (
-        "bits", "embedding", "head", "exclude", "method", "damping", "correction", "rounds")})
+        "bits", "embedding", "head", "exclude", "method", "damping", "correction", "rounds", "tied", "table_group")})
     if arguments.group is not None:
         options = replace(options, group=arguments.group)
     if arguments.dry_run:

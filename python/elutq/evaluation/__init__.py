@@ -19,10 +19,11 @@ import numpy as np
 from .. import __version__
 from ..errors import EvaluationError
 from ..text import TextTokenizer, check_vocabulary, default_text, open_tokenizer, read_windows, window_prefix
+from .cache import CachedScorer
 from .metrics import Comparison, Mean
 from .scorers import PATHS, Scorer, open_scorer
 
-__all__ = ["Evaluation", "Mean", "PATHS", "evaluate"]
+__all__ = ["Evaluation", "Mean", "PATHS", "compare", "evaluate", "open_reference"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Evaluation:
 def evaluate(model: str | os.PathLike[str], *, text: str | os.PathLike[str] | None = None,
              reference: str | os.PathLike[str] | None = None, windows: int = 16, window: int = 1024, bos: str = "auto",
              tokenizer: str | os.PathLike[str] | None = None, path: str = "decode", threads: int = 0,
-             progress: bool = False) -> Evaluation:
+             reference_cache: str | os.PathLike[str] | None = None, progress: bool = False) -> Evaluation:
     """Measures a causal language model, an ONNX file or a compiled library, on `windows` windows of `window` tokens of a text.
 
     Every token of a window but its first is predicted from those before it in the window; with BOS, that includes the text's
@@ -102,14 +103,15 @@ def evaluate(model: str | os.PathLike[str], *, text: str | os.PathLike[str] | No
     one, for KL divergence, top-1 agreement and delta. Standard errors are over windows.
     text: a str is the text itself, a path a UTF-8 file or a .npy file of token ids (see `elutq.text.read_windows`, also for `bos`);
     None: the descriptions of ONNX's operators. tokenizer: tokenizer.json or its folder; None: the compiled model's own, or that beside
-    the ONNX model or its reference. path: what compiled models read with, "decode" or "prefill". progress: shows a bar on a terminal.
-    Memory: the logits of one window for each ONNX model. Raises subclasses of ElutqError.
+    the ONNX model or its reference. path: what compiled models read with, "decode" or "prefill". reference_cache: a folder where the
+    reference's logits are kept for the next evaluation (f16: 0.5 GB a window of 1024 with 262144 tokens), so that it runs only once.
+    progress: shows a bar on a terminal. Memory: the logits of one window for each ONNX model. Raises subclasses of ElutqError.
     """
     from tqdm import tqdm
 
     begin = time.monotonic()
     scorer = open_scorer(model, threads=threads, feed=path)
-    other = open_scorer(reference, threads=threads, feed=path) if reference is not None else None
+    other = None if reference is None else open_reference(reference, reference_cache, threads=threads, feed=path)
     _require_same_vocabulary(scorer, other)
     is_default = text is None
     source, text_name = default_text("evaluation") if text is None else (text, "given as a string")
@@ -118,7 +120,7 @@ def evaluate(model: str | os.PathLike[str], *, text: str | os.PathLike[str] | No
     cutter = _find_tokenizer(scorer, other, tokenizer, needed=isinstance(source, str) or Path(source).suffix != ".npy")
     ids = read_windows(source, cutter, window, windows, bos, scorer.vocabulary)
     with tqdm(total=ids[:, 1:].size, unit="token", desc="evaluating", disable=None if progress else True) as bar:
-        compared = [_compare(scorer, other, row, index, bar.update) for index, row in enumerate(ids)]
+        compared = [compare(scorer, other, row, index, bar.update) for index, row in enumerate(ids)]
 
     def mean(name: str) -> Mean:
         return Mean.over_windows(np.array([getattr(comparison, name).mean() for comparison in compared]))
@@ -135,8 +137,17 @@ def evaluate(model: str | os.PathLike[str], *, text: str | os.PathLike[str] | No
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
-def _compare(scorer: Scorer, other: Scorer | None, ids: np.ndarray, index: int, done: Callable[[int], object]) -> Comparison:
-    """Measures one window; `done` is told how many tokens are."""
+def open_reference(path: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None, *, threads: int = 0,
+                   feed: str = "decode") -> Scorer:
+    """A model to compare with; `cache` is a folder for its logits."""
+    if cache is None:
+        return open_scorer(path, threads=threads, feed=feed)
+    return CachedScorer(path, cache, lambda: open_scorer(path, threads=threads, feed=feed))
+
+
+def compare(scorer: Scorer, other: Scorer | None, ids: np.ndarray, index: int = 0,
+            done: Callable[[int], object] = lambda count: None) -> Comparison:
+    """Measures one window of ids [tokens]; `done` is told how many tokens are. `index` is its number, for messages."""
     comparison = Comparison(ids[1:], other is not None, index)
     reference = _all_rows(other, ids) if other else None
     for start, rows in scorer.blocks(ids):

@@ -9,10 +9,12 @@ from typing import Any, Iterator, Protocol
 
 import numpy as np
 
-from ..errors import EvaluationError, FeedError
+from ..errors import EvaluationError, FeedError, ModelError
 from ..feeds import graph_inputs, make_feeds, model_dimensions
+from ..hlq_onnx import HLQModel
 from ..model import Model
 from ..text import ModelTokenizer, TextTokenizer, open_tokenizer
+from .expanded import available_memory, expand, expanded_bytes
 
 PATHS = ("decode", "prefill")
 
@@ -68,8 +70,9 @@ class OnnxScorer:
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         self.name, self.kind = str(path), f"ONNX Runtime {onnxruntime.__version__}"
         self._path = path
+        source = self._expand(options) or os.fspath(path)
         try:
-            self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # The package's exceptions have no common class but this.
             raise EvaluationError(f"ONNX Runtime does not load '{path}': {_first_line(error)}") from error
         self._inputs = graph_inputs(self._session.get_inputs())
@@ -78,6 +81,23 @@ class OnnxScorer:
         size = self._output.shape[-1]
         self.vocabulary = size if isinstance(size, int) else None
         self._logits: np.ndarray | None = None
+
+    def _expand(self, options: Any) -> bytes | None:
+        """An HLQ model with its weights in f32, which go to `options`; None where there is nothing to expand, or where the weights and the
+        package's own form of them would take more than half of the memory that is free."""
+        import onnxruntime
+
+        try:
+            model = HLQModel(self._path)
+        except (ModelError, KeyError, IndexError):  # No HLQ that elutq writes: the package says what is wrong.
+            return None
+        if not model.slots or 2 * expanded_bytes(model) > available_memory() / 2:
+            return None
+        expanded, self._constants = expand(model)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._constants.values()]
+        options.add_external_initializers(list(self._constants), values)
+        self.kind += ", weights in f32"
+        return expanded.SerializeToString()
 
     def blocks(self, ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         feeds = make_feeds(self._inputs, ids, self._dimensions)

@@ -84,8 +84,8 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], opti
              engine: Engine | None = None, progress: Progress = lambda done, whole: None) -> Report:
     """Writes the model with its linear layers in HLQ form, fitted to the activations that `calibration` leads to.
 
-    The result, `output` and `output`.data, runs in ONNX Runtime and compiles with elutq-compile. Embedding tables, and a head that is
-    tied to one, are fitted by their values alone. calibration: default `open_calibration(model)`. work: a folder for unfinished work,
+    The result, `output` and `output`.data, runs in ONNX Runtime and compiles with elutq-compile. Embedding tables that are no head are
+    fitted by their values alone. calibration: default `open_calibration(model)`. work: a folder for unfinished work,
     removed at the end; after an interruption the same call goes on from there. engine: where matrices are solved, of `open_engine`;
     by default in this process. progress: called with operations done and in all.
     """
@@ -94,7 +94,7 @@ def quantize(model: str | os.PathLike[str], output: str | os.PathLike[str], opti
     folder = Path(work or f"{os.fspath(output)}.work")
     with remove_if_nothing_is_finished(folder):
         quantizer = Quantizer(model, options, calibration, folder, threads, engine)
-        whole = sum(operations(group, tokens) for group in quantizer.groups)
+        whole = sum(operations(group, tokens) for group in (*quantizer.tied, *quantizer.groups))
 
         def advance(found: Group) -> None:
             nonlocal done

@@ -182,7 +182,9 @@ class _Chooser:
             bits = self._fixed_bits(name) if name in self.products and self._can_be_stored(name) else 0
             if bits:
                 matrix = self.graph.matrix(name, self.products[name][0].is_transposed)
-                whole += stored_matrix_bytes(matrix.n, matrix.k, bits, self.options.group)
+                is_table = any(use.is_lookup for use in self.products[name])
+                group = self.options.table_group if is_table and self.options.table_group is not None else self.options.group
+                whole += stored_matrix_bytes(matrix.n, matrix.k, bits, group)
             else:
                 whole += stored_bytes(tensor_bytes(tensor))
         return whole

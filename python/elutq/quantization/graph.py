@@ -64,6 +64,10 @@ class Graph:
     def nodes(self) -> Iterable[onnx.NodeProto]:
         return self.model.graph.node
 
+    def float_matrices(self) -> list[str]:
+        """The names of constants that may be matrices to quantize."""
+        return [name for name, tensor in self.initializers.items() if len(tensor.dims) == 2 and tensor.data_type in FLOATS]
+
     def reads(self, index: int) -> set[str]:
         """Values that a node reads, those that its nested graphs take from outside included."""
         return set(_reads(self.model.graph.node[index]))
@@ -111,6 +115,16 @@ class Graph:
         groups = [Group(activations, tuple(self.matrix(name, products[name][0].is_transposed) for _, name in sorted(found)),
                         tuple(node for node, _ in sorted(found))) for activations, found in members.items()]
         return sorted(groups, key=lambda group: group.nodes[0]), refused
+
+    def tied(self, products: Mapping[str, list[Product]]) -> list[Group]:
+        """Tables that tokens look up and that one set of activations is multiplied by: embedding and head. Each is a group of its own."""
+        found = []
+        for name, uses in products.items():
+            multiplied = [use for use in uses if not use.is_lookup]
+            if len({use.activations for use in multiplied}) == 1 and len(multiplied) < len(uses):
+                matrix = self.matrix(name, multiplied[0].is_transposed)
+                found.append(Group(multiplied[0].activations, (matrix,), tuple(use.node for use in multiplied)))
+        return found
 
     def matrix(self, name: str, is_transposed: bool) -> Matrix:
         """The constant of this name, as products use it; `is_transposed`: as [K, N]."""

@@ -7,7 +7,9 @@ second moments of its activations, and one window; the activations of all window
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,12 +31,16 @@ from .sizes import Storage, storage
 from .streams import GraphPasses, Stream
 from .workspace import Workspace, unwritten
 
-# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482, "gptq" GPTQ on the grid from min to max.
+# Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482; "loop" chooses its codes column by column, and
+# "weighted" its parameters by what an error costs, too. "gptq" is GPTQ on the grid from min to max, "rtn" the nearest point of that grid.
 METHODS = {
     "hlq": ("hlq", SolveOptions(rounds=64)),
     "uniform": ("uniform", SolveOptions(rounds=64)),
     "published": ("hlq", SolveOptions(starts=1, weighted=False, frozen_codes=True, rounds=0)),
+    "loop": ("hlq", SolveOptions(starts=1, weighted=False, rounds=0)),
+    "weighted": ("hlq", SolveOptions(starts=1, rounds=0)),
     "gptq": ("uniform", SolveOptions(fit_iterations=0, rounds=0)),
+    "rtn": ("uniform", SolveOptions(fit_iterations=0, feedback=False, rounds=0)),
 }
 BASE = "base.onnx"
 # What the solver does for a weight, in operations of a product: measured.
@@ -46,11 +52,15 @@ class Options:
     """What the result depends on, besides the model and the calibration.
 
     bits, group, embedding, head, exclude  as of elutq-compile's --quantize
-    method      "hlq", or one to compare with: "uniform" (one scale per group), "published", "gptq"
+    method      "hlq", or one to compare with: "uniform" (one scale per group), "gptq" and "rtn" (uniform, too), "published" and what comes
+                between it and "hlq" without refinement: "loop", "weighted"
     damping     added to the diagonal of the second moments, as a share of its mean
     correction  the share of the difference between the float and the quantized model's activations that each group's weights make
                 good; 0 takes half the time
     rounds      of refinement, at most
+    tied        how much a matrix that is embedding and head counts as embedding: it is fitted in the metric H + tied * mean(diag H) * I of
+                the head's activations; infinite: by its values alone. 8 bits are always fitted so
+    table_group as `group`, of tables that tokens look up; None: the same
     plan        bits and group of some matrices by name, instead of the above
     """
 
@@ -63,12 +73,14 @@ class Options:
     damping: float = 0.01
     correction: float = 0.5
     rounds: int = 8
+    tied: float = 0.5
+    table_group: int | None = None
     plan: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise QuantizeError(f"unknown method '{self.method}', expected {', '.join(METHODS)}")
-        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0)):
+        for name, least in (("damping", 0), ("correction", 0), ("rounds", 0), ("tied", 0)):
             if not getattr(self, name) >= least:
                 raise QuantizeError(f"expected {name} to be at least {least}, but got {getattr(self, name)}")
 
@@ -81,15 +93,30 @@ class Options:
         options = METHODS[self.method][1]
         return replace(options, rounds=min(options.rounds, self.rounds))
 
-    def for_compiler(self, folder: Path) -> str:
-        """The value of elutq-compile's --quantize; a plan is written to `folder`."""
+    def for_compiler(self, folder: Path, graph: Graph) -> str:
+        """The value of elutq-compile's --quantize for a model; a plan is written to `folder`."""
         text = f"hlq:bits={self.bits},group={self.group}"
-        if self.plan:
+        if plan := {**self._table_plan(graph), **self.plan}:
             path = folder / "plan.json"
-            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in self.plan.items()}))
+            path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in plan.items()}))
             text += f",plan={path}"
         text += "".join(f",{key}={value}" for key in ("embedding", "head") if (value := getattr(self, key)) is not None)
         return text + (f",exclude={self.exclude}" if self.exclude else "")
+
+    def _table_plan(self, graph: Graph) -> dict[str, tuple[int, int]]:
+        """Tables that get another group than the rest, with the bits that elutq-compile gives them."""
+        plan: dict[str, tuple[int, int]] = {}
+        if self.table_group in (None, self.group):
+            return plan
+        embedding, head = (max(4, self.bits) if bits is None else bits for bits in (self.embedding, self.head))
+        nodes = list(graph.nodes)
+        for name, uses in graph.products(graph.float_matrices()).items():
+            is_multiplied = any(not use.is_lookup for use in uses)
+            bits = max(embedding, head) if is_multiplied else embedding
+            names = [name, *(nodes[use.node].name for use in uses)]
+            if bits and any(use.is_lookup for use in uses) and not (self.exclude and any(re.search(self.exclude, n) for n in names)):
+                plan[name] = (bits, self.table_group)
+        return plan
 
 
 @dataclass(frozen=True)
@@ -123,17 +150,19 @@ class Quantizer:
         base = self.workspace.folder / BASE
         if not base.exists():
             # Fits all matrices by their values alone, which gives the output its form.
-            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder))
+            run_compiler(model, base, emit="hlq-onnx", quantize=options.for_compiler(self.workspace.folder, self.graph))
         self.base = HLQModel(base)
         self.products = self.graph.products(self.base.slots)
         self.groups, self.refused = self.graph.groups(self.products)
         self.cuts = self.graph.cuts(self.groups)
+        self.tied = [group for group in self.graph.tied(self.products)
+                     if math.isfinite(options.tied) and self.base.slots[group.matrices[0].name].bits != 8]
         # Matrices that are solved: the file that holds each, and its place in it.
         self._solved: dict[str, tuple[str, int]] = {}
-        model = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
-        self.streams = [Stream(model, self.workspace, "quantized", self._weights)]
+        self.passes = GraphPasses(self.graph, calibration, set(self.base.slots), threads)
+        self.streams = [Stream(self.passes, self.workspace, "quantized", self._weights)]
         if options.correction:
-            self.streams.append(Stream(model, self.workspace, "float", self.source.read))
+            self.streams.append(Stream(self.passes, self.workspace, "float", self.source.read))
 
     def _identity(self) -> dict[str, Any]:
         return {"version": __version__, **self.source.identity(), "options": asdict(self.options), "calibration": self.calibration.digest()}
@@ -141,6 +170,9 @@ class Quantizer:
     def solve(self, advance: Callable[[Group], None] = lambda group: None) -> list[Row]:
         """Solves group after group; returns what became of every matrix. `advance` hears of each finished group."""
         rows: list[Row] = []
+        for index, group in enumerate(self.tied):
+            rows.append(self._solve_tied(f"tied-{index}", group))
+            advance(group)
         for index, (group, cut) in enumerate(zip(self.groups, self.cuts)):
             name = f"group-{index}"
             result = self.workspace.load(name)
@@ -151,7 +183,21 @@ class Quantizer:
                 self._solved[matrix.name] = (name, position)
                 rows.append(self._row(matrix.name, result, position))
             advance(group)
-        return rows + [self._row(name) for name in sorted(self.refused)]
+        return rows + [self._row(name) for name in sorted(self.refused) if name not in self._solved]
+
+    def _solve_tied(self, name: str, group: Group) -> Row:
+        """Solves an embedding that is the head, too, before anything reads it: for the head's activations in the float model."""
+        result = self.workspace.load(name)
+        if result is None:
+            windows = self.passes.advance(None, (group.activations,), self.source.read)
+            moments, _ = second_moments(group, (window[group.activations] for window in windows))
+            metric = moments + self.options.tied * moments.trace() / len(moments) * np.eye(len(moments))
+            # Refinement takes four times as long for all rows of a vocabulary, and gives next to nothing.
+            result = self._solve_for(group, metric, solver=replace(self.options.solver, rounds=0))
+            self.workspace.save(name, result)
+        matrix = group.matrices[0].name
+        self._solved[matrix] = (name, 0)
+        return self._row(matrix, result, 0)
 
     def write(self, output: str | os.PathLike[str]) -> Storage:
         """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work. Returns what its
@@ -199,19 +245,20 @@ class Quantizer:
         """Parts and losses of the group's matrices, by their position in it; `reference` are the float model's activations."""
         return self._solve_for(group, *second_moments(group, activations, reference))
 
-    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The same, for second moments and those with what the activations lack."""
+    def _solve_for(self, group: Group, moments: np.ndarray, cross: np.ndarray | None = None,
+                   solver: SolveOptions | None = None) -> dict[str, np.ndarray]:
+        """The same, for second moments and those with what the activations lack; `solver`: other options than the run's."""
         result: dict[str, np.ndarray] = {}
-        problems = (self._problem(matrix, moments, cross) for matrix in group.matrices)
+        problems = (self._problem(matrix, moments, cross, solver or self.options.solver) for matrix in group.matrices)
         for position, solution in enumerate(self.engine.solve(moments, problems)):
             result.update((f"{position}.{part}", getattr(solution, part)) for part in PARTS)
             result[f"{position}.measures"] = np.array([solution.loss.sum(), solution.whole.sum(), solution.seconds])
         return result
 
-    def _problem(self, matrix: Matrix, moments: np.ndarray, cross: np.ndarray | None) -> Problem:
+    def _problem(self, matrix: Matrix, moments: np.ndarray, cross: np.ndarray | None, solver: SolveOptions) -> Problem:
         weights, slot, options = read_rows(self.source, matrix), self.base.slots[matrix.name], self.options
         target = weights if cross is None else weights + options.correction * correction(weights, moments, cross, options.damping)
-        return Problem(matrix.name, weights, target, Form(slot.bits, slot.group_size, options.kind, options.solver, options.damping))
+        return Problem(matrix.name, weights, target, Form(slot.bits, slot.group_size, options.kind, solver, options.damping))
 
     def _row(self, name: str, result: dict[str, np.ndarray] | None = None, position: int = 0) -> Row:
         slot = self.base.slots[name]

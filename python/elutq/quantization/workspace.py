@@ -167,6 +167,6 @@ def remove_if_nothing_is_finished(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if is_new and folder.exists() and not any(folder.glob("group-*.npz")):
+        if is_new and folder.exists() and not any(folder.glob("*.npz")):
             shutil.rmtree(folder)
         raise
