@@ -1,4 +1,4 @@
-"""The command line: `elutq export | quantize | compile | run | evaluate`."""
+"""The command line: `elutq export | quantize | finetune | compile | run | evaluate`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _quantize(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from .quantization import Options, choose, estimate, open_calibration, quantize
 
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
@@ -51,19 +49,13 @@ def _quantize(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         raise QuantizeError("no output, name one with -o")
 
-    @contextmanager
-    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
-        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
-                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
-            yield lambda done, whole: shown.update(done / whole - shown.n)
-
     choices = []
     if arguments.target_bpw is not None:
-        with bar("choose bits") as progress:
+        with _bar("choose bits", arguments.quiet) as progress:
             choices = choose(arguments.model, calibration.shortened(4, 256), bits_per_weight=arguments.target_bpw, group=options.group,
                              exclude=options.exclude, damping=options.damping, threads=arguments.threads, progress=progress)
         options = replace(options, plan={choice.name: (choice.chosen.bits, options.group) for choice in choices})
-    with bar("quantize") as progress:
+    with _bar("quantize", arguments.quiet) as progress:
         report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=arguments.work,
                           threads=arguments.threads, progress=progress)
     report = replace(report, choices=choices)
@@ -71,6 +63,41 @@ def _quantize(arguments: argparse.Namespace) -> int:
         text = report.as_html() if Path(arguments.report).suffix == ".html" else report.as_json()
         Path(arguments.report).write_text(text, encoding="utf-8")
     say(f"{arguments.output}: {report.bits_per_weight:.3f} bits per weight")
+    return 0
+
+
+@contextmanager
+def _bar(name: str, quiet: bool) -> Iterator[Callable[[float, float], None]]:
+    """A bar with the time left, on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}", disable=quiet or not sys.stderr.isatty()) as shown:
+        yield lambda done, whole: shown.update(done / whole - shown.n)
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    from .finetune import Options, finetune, open_reference, require_torch
+    from .quantization import open_calibration
+
+    require_torch()
+    for path in (arguments.output, arguments.report):
+        if path and not Path(path).resolve().parent.is_dir():
+            raise FileNotFoundError(f"there is no folder for '{path}'")
+    work = Path(arguments.work or f"{arguments.output}.work")
+    reference = open_reference(arguments.reference, work)
+    calibration = open_calibration(reference, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    if not arguments.quiet:
+        print(f"calibration: {calibration.count} samples of {calibration.name}", file=sys.stderr)
+    options = Options(**{name: getattr(arguments, name) for name in (
+        "epochs", "steps", "minutes", "codes", "positions", "precision", "recompute", "seed")})
+    with _bar("finetune", arguments.quiet) as progress:
+        report = finetune(arguments.model, reference, arguments.output, options, calibration=calibration, work=work,
+                          threads=arguments.threads, device=arguments.device, progress=progress)
+    if arguments.report:
+        Path(arguments.report).write_text(report.as_json(), encoding="utf-8")
+    if not arguments.quiet:
+        print(report, file=sys.stderr)
     return 0
 
 
@@ -166,6 +193,8 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     quantize.set_defaults(function=_quantize)
 
+    _add_finetune(commands)
+
     compile_ = commands.add_parser("compile", help="compile an ONNX model (runs elutq-compile)",
                                    description="Compile an ONNX model. Options not listed here go to elutq-compile, whose "
                                                "--help lists them: elutq compile MODEL --emit=lib -o DIR/NAME")
@@ -189,6 +218,42 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_evaluate(commands)
     return parser
+
+
+def _add_finetune(commands: Any) -> None:
+    finetune = commands.add_parser(
+        "finetune", help="tune a quantized ONNX model by its float model",
+        description="Tune scales, zeros and codes of a model that elutq quantize wrote: first each block by the float block's output, then "
+                    "all together by the float model's predictions. Needs torch. The result has the same form. After an interruption, the "
+                    "same command goes on from where it was. docs/Finetuning.md tells more.")
+    finetune.add_argument("model", metavar="MODEL", help="the quantized model.onnx")
+    finetune.add_argument("--reference", required=True, metavar="MODEL",
+                          help="the float model that it was made from: model.onnx, or a GGUF file or Hugging Face directory, exported first")
+    finetune.add_argument("-o", "--output", required=True, metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
+    finetune.add_argument("--calibration", metavar="SOURCE", help="as of elutq quantize: a UTF-8 text, TOKENS.npy, INPUTS.npz, or 'random'")
+    finetune.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
+    finetune.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
+    finetune.add_argument("--bos", choices=("auto", "always", "never"), default="auto", help="as of elutq quantize")
+    finetune.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the reference)")
+    finetune.add_argument("--epochs", type=int, default=1, metavar="N",
+                          help="how often each block sees the calibration in the first step (default 1; 0: no first step)")
+    finetune.add_argument("--steps", type=int, default=160, metavar="N", help="windows of the second step (default 160; 0: no second step)")
+    finetune.add_argument("--minutes", type=float, metavar="X",
+                          help="time for the second step instead of --steps: as many as fit by the time that the first ones take")
+    finetune.add_argument("--codes", choices=("both", "blocks", "none"), default="both",
+                          help="in which steps codes are tuned, too (default both)")
+    finetune.add_argument("--positions", type=int, default=128, metavar="N",
+                          help="of a window, whose predictions are compared in the second step (default 128)")
+    finetune.add_argument("--precision", choices=("auto", "f32", "bf16"), default="auto",
+                          help="of products: auto (default) is bf16 where the processor multiplies it")
+    finetune.add_argument("--recompute", action="store_true", help="less memory, a third more time in the second step")
+    finetune.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto (default): a GPU if torch finds one")
+    finetune.add_argument("--seed", type=int, default=0, help="of the order of windows, and of positions (default 0)")
+    finetune.add_argument("--work", metavar="DIR", help="where unfinished work is kept (default: FILE.work)")
+    finetune.add_argument("--report", metavar="FILE", help="JSON: the loss of each block before and after, and of each step")
+    finetune.add_argument("--threads", type=int, default=0, metavar="N", help="default: one per core")
+    finetune.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    finetune.set_defaults(function=_finetune)
 
 
 def _add_evaluate(commands: Any) -> None:
