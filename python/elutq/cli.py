@@ -78,22 +78,24 @@ def _bar(name: str, quiet: bool) -> Iterator[Callable[[float, float], None]]:
 def _finetune(arguments: argparse.Namespace) -> int:
     from .finetune import Options, finetune, open_reference, require_torch
     from .quantization import open_calibration
+    from .quantization.workspace import remove_if_nothing_is_finished
 
     require_torch()
     for path in (arguments.output, arguments.report):
         if path and not Path(path).resolve().parent.is_dir():
             raise FileNotFoundError(f"there is no folder for '{path}'")
     work = Path(arguments.work or f"{arguments.output}.work")
-    reference = open_reference(arguments.reference, work)
-    calibration = open_calibration(reference, arguments.calibration, windows=arguments.windows, window=arguments.window,
-                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
-    if not arguments.quiet:
-        print(f"calibration: {calibration.count} samples of {calibration.name}", file=sys.stderr)
-    options = Options(**{name: getattr(arguments, name) for name in (
-        "epochs", "steps", "minutes", "codes", "positions", "precision", "recompute", "seed")})
-    with _bar("finetune", arguments.quiet) as progress:
-        report = finetune(arguments.model, reference, arguments.output, options, calibration=calibration, work=work,
-                          threads=arguments.threads, device=arguments.device, progress=progress)
+    with remove_if_nothing_is_finished(work, "block-*.npz"):
+        reference = open_reference(arguments.reference, work)
+        calibration = open_calibration(reference, arguments.calibration, windows=arguments.windows, window=arguments.window,
+                                       bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+        if not arguments.quiet:
+            print(f"calibration: {calibration.count} samples of {calibration.name}", file=sys.stderr)
+        options = Options(**{name: getattr(arguments, name) for name in (
+            "epochs", "steps", "minutes", "codes", "positions", "precision", "recompute", "seed")})
+        with _bar("finetune", arguments.quiet) as progress:
+            report = finetune(arguments.model, reference, arguments.output, options, calibration=calibration, work=work,
+                              threads=arguments.threads, device=arguments.device, progress=progress)
     if arguments.report:
         Path(arguments.report).write_text(report.as_json(), encoding="utf-8")
     if not arguments.quiet:
@@ -240,8 +242,8 @@ def _add_finetune(commands: Any) -> None:
     finetune.add_argument("--steps", type=int, default=160, metavar="N", help="windows of the second step (default 160; 0: no second step)")
     finetune.add_argument("--minutes", type=float, metavar="X",
                           help="time for the second step instead of --steps: as many as fit by the time that the first ones take")
-    finetune.add_argument("--codes", choices=("both", "blocks", "none"), default="both",
-                          help="in which steps codes are tuned, too (default both)")
+    finetune.add_argument("--codes", choices=("both", "blocks", "none"), default="blocks",
+                          help="in which steps codes are tuned, too: in both, in the first (blocks, default), or in none")
     finetune.add_argument("--positions", type=int, default=128, metavar="N",
                           help="of a window, whose predictions are compared in the second step (default 128)")
     finetune.add_argument("--precision", choices=("auto", "f32", "bf16"), default="auto",

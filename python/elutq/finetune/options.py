@@ -29,7 +29,7 @@ class Options:
     epochs: int = 1
     steps: int = 160
     minutes: float | None = None
-    codes: str = "both"
+    codes: str = "blocks"
     positions: int = 128
     block_rates: tuple[float, float] = (4e-3, 1e-2)
     rates: tuple[float, float] = (2e-3, 1e-2)
