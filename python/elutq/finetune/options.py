@@ -29,10 +29,10 @@ class Options:
     epochs: int = 1
     steps: int = 160
     minutes: float | None = None
-    codes: str = "blocks"
+    codes: str = "none"
     positions: int = 128
-    block_rates: tuple[float, float] = (4e-3, 1e-2)
-    rates: tuple[float, float] = (2e-3, 1e-2)
+    block_rates: tuple[float, float] = (3e-3, 3e-3)
+    rates: tuple[float, float] = (1.5e-3, 1e-3)
     hidden_weight: float = 1.0
     parts: int = 2
     precision: str = "auto"
