@@ -19,7 +19,7 @@ from elutq.errors import FinetuneError, QuantizeError
 from elutq.export import export_model
 from elutq.feeds import graph_inputs, make_feeds
 from elutq.hlq_onnx import HLQMatrix, HLQModel
-from elutq.quantization import Calibration, Options as Quantization, open_calibration, quantize
+from elutq.quantization import Calibration, open_calibration
 from tiny_models import CONFIGS, random_weights, write_checkpoint
 
 torch = pytest.importorskip("torch")
@@ -263,6 +263,8 @@ def test_the_result_compiles(decoder, quantized, tokens, compiler, tmp_path):
 
 def test_a_model_without_tokens(compiler, tmp_path):
     """relu(x a) b + x."""
+    from elutq.compiler import compile as run_compiler
+
     rng = np.random.default_rng(2)
     weights = {name: rng.normal(0.1, 0.4, (40, 64)).astype(np.float32) for name in "ab"}
     nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
@@ -273,7 +275,7 @@ def test_a_model_without_tokens(compiler, tmp_path):
     mixing = rng.standard_normal((40, 40)) * np.geomspace(1, 0.01, 40)
     np.savez(tmp_path / "in.npz", x=(rng.standard_normal((80, 40)) @ mixing).astype(np.float32))
     calibration = open_calibration(tmp_path / "m.onnx", tmp_path / "in.npz", windows=80)
-    quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", Quantization(bits=2, group=16), calibration=calibration)
+    run_compiler(tmp_path / "m.onnx", tmp_path / "q.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16")
     report = finetune(tmp_path / "q.onnx", tmp_path / "m.onnx", tmp_path / "o.onnx",
                       Options(epochs=3, steps=80, codes="none", precision="f32"), calibration=calibration)
     assert [row.matrices for row in report.blocks] == [("a", "b")] and report.steps[0].kl is None

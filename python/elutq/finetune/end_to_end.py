@@ -52,7 +52,7 @@ class EndToEnd:
         """Changes the matrices."""
         anneal(self.adam, step, self.steps)
         self.adam.zero_grad(set_to_none=True)
-        loss, measured = self.loss(step, *self.draw(step))
+        loss, measured = self.loss(*self.draw(step))
         loss.backward()
         self.adam.step()
         return measured
@@ -65,7 +65,7 @@ class EndToEnd:
         count = min(self.positions, length - self.skip)
         return window, self.skip + np.sort(np.random.default_rng([self.seed, epoch, place]).permutation(length - self.skip)[:count])
 
-    def loss(self, step: int, window: int, positions: np.ndarray) -> tuple[Tensor, Loss]:
+    def loss(self, window: int, positions: np.ndarray) -> tuple[Tensor, Loss]:
         feeds, target = self.feeds(window), self.target(window)
         hidden = self._hidden(feeds)
         error = relative_error(hidden, target, self.skip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Mapping
 
@@ -45,6 +46,8 @@ class ModelPair:
         self.blocks = [block for block in blocks if block.output != "logits"]
         if not self.blocks:
             raise FinetuneError(f"'{quantized}' has no matrix to tune but its head")
+        if self.output != "logits":
+            self.blocks[-1] = replace(self.blocks[-1], output=self.output)
         self.is_transposed = {name: uses[0].is_transposed for name, uses in products.items()}
         self.is_table = {name: any(use.is_lookup for use in uses) for name, uses in products.items()}
         self.tuned: dict[str, TunedMatrix] = {}
