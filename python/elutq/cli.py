@@ -242,8 +242,8 @@ def _add_finetune(commands: Any) -> None:
     finetune.add_argument("--steps", type=int, default=160, metavar="N", help="windows of the second step (default 160; 0: no second step)")
     finetune.add_argument("--minutes", type=float, metavar="X",
                           help="time for the second step instead of --steps: as many as fit by the time that the first ones take")
-    finetune.add_argument("--codes", choices=("both", "blocks", "none"), default="blocks",
-                          help="in which steps codes are tuned, too: in both, in the first (blocks, default), or in none")
+    finetune.add_argument("--codes", choices=("none", "blocks", "both"), default="none",
+                          help="in which steps codes are tuned, too: in none (default), in the first (blocks), or in both")
     finetune.add_argument("--positions", type=int, default=128, metavar="N",
                           help="of a window, whose predictions are compared in the second step (default 128)")
     finetune.add_argument("--precision", choices=("auto", "f32", "bf16"), default="auto",
