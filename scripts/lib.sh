@@ -52,6 +52,12 @@ make_venv() {
   "$python" -m pip install -q --disable-pip-version-check -r "$root/python/requirements.txt"
 }
 
+# PyTorch, for elutq finetune: 5 GB, of which a processor's part is a small one, but there is no other package of it.
+install_torch() {
+  say "installing PyTorch"
+  "$python" -m pip install -q --disable-pip-version-check --no-cache-dir -r "$root/python/requirements-torch.txt"
+}
+
 # The ONNX C++ library: protobuf definitions, checker, shape inference, text parser, inliner.
 build_onnx() {
   say "building the ONNX $onnx_version C++ library"

@@ -29,6 +29,10 @@ class QuantizeError(ElutqError):
     """A model cannot be quantized with what is given."""
 
 
+class FinetuneError(ElutqError):
+    """A quantized model cannot be tuned with what is given."""
+
+
 class EvaluationError(ElutqError):
     """A model's predictions cannot be measured."""
 

@@ -1,4 +1,4 @@
-"""The command line: `elutq export | quantize | compile | run | evaluate`, one module for each."""
+"""The command line: `elutq export | quantize | finetune | compile | run | evaluate`, one module for each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Sequence
 
 from .. import __version__
 from ..errors import ElutqError
-from . import compile, evaluate, export, quantize, run
+from . import compile, evaluate, export, finetune, quantize, run
 
 # In the order in which --help lists them.
-COMMANDS = (export, quantize, compile, run, evaluate)
+COMMANDS = (export, quantize, finetune, compile, run, evaluate)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from ..errors import QuantizeError
+from .progress import bar
 
 
 def add(commands: Any) -> None:
@@ -78,8 +78,6 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from ..quantization import Options, choose_once, estimate, open_calibration, open_engine, parse_size, quantize
     from ..quantization.choose import CHOICE_SAMPLES, GROUPS
     from ..quantization.sizes import format_size
@@ -104,23 +102,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report and not Path(arguments.report).resolve().parent.is_dir():
         raise QuantizeError(f"there is no folder for '{arguments.report}'")
 
-    @contextmanager
-    def bar(name: str) -> Iterator[Callable[[float, float], None]]:
-        with tqdm(total=1.0, desc=name, bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
-                  disable=arguments.quiet or not sys.stderr.isatty()) as shown:
-            yield lambda done, whole: shown.update(done / whole - shown.n)
-
     choices = []
     work = Path(arguments.work or f"{arguments.output}.work")
     if arguments.target_bpw is not None or size is not None:
-        with bar("choose bits") as progress:
+        with bar("choose bits", arguments.quiet) as progress:
             choices = choose_once(work, arguments.model, calibration.shortened(*CHOICE_SAMPLES), options,
                                   bits_per_weight=arguments.target_bpw, size=size,
                                   groups=GROUPS if arguments.group is None else (arguments.group,), threads=arguments.threads,
                                   progress=progress)
         options = replace(options, plan={choice.name: (choice.chosen.bits, choice.chosen.group) for choice in choices})
     engine = open_engine(arguments.engine, threads=arguments.threads, scheduler=arguments.scheduler, workers=arguments.workers)
-    with engine, bar("quantize") as progress:
+    with engine, bar("quantize", arguments.quiet) as progress:
         report = quantize(arguments.model, arguments.output, options, calibration=calibration, work=work,
                           threads=arguments.threads, engine=engine, progress=progress)
     report = replace(report, choices=choices)

@@ -161,12 +161,12 @@ class Workspace:
 
 
 @contextmanager
-def remove_if_nothing_is_finished(folder: Path) -> Iterator[None]:
-    """After an error, leaves a folder of work only if there is something in it that another run goes on from."""
+def remove_if_nothing_is_finished(folder: Path, finished: str = "group-*.npz") -> Iterator[None]:
+    """After an error, leaves a folder of work only if there is something in it, by names, that another run goes on from."""
     is_new = not folder.exists()
     try:
         yield
     except Exception:
-        if is_new and folder.exists() and not any(folder.glob("*.npz")):
+        if is_new and folder.exists() and not any(folder.glob(finished)):
             shutil.rmtree(folder)
         raise
