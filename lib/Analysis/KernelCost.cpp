@@ -31,7 +31,7 @@ struct ISAProperties {
   /// Cycles per 16 rows and 16 columns of weights. `lookup`: of the look-ups in one byte of the entries, per plane and row of
   /// activations. `index`: of making indices, per plane and pass. `byteDots`, `wordDots`: of the products, per row of
   /// activations. `expand`, `expandPlane`: of making codes, and per plane, for each byte of a code. Measured on a Zen 4 at
-  /// 3.7 GHz by elutq-bench-kernels (docs/Performance.md), those of tiles on an Intel Xeon, in proportion to its look-ups; those of NEON are estimates by
+  /// 3.7 GHz by elutq-bench-kernels (docs/Performance-Zen4.md), those of tiles on an Intel Xeon, in proportion to its look-ups; those of NEON are estimates by
   /// the number of instructions. Generic
   /// code has no instruction for look-ups, and multiplies even one row.
   double lookup, index, byteDots, wordDots, expand, expandPlane;
