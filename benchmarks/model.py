@@ -245,18 +245,25 @@ def measure(shape: Shape, wide_host: bool) -> Iterator[dict]:
     models = [Ours(shape, bits, tables) for bits in shape.facts["bits"] for tables in args.tables]
     if shape.config and not args.keep:
         shutil.rmtree(args.work / f"{shape.name}-onnx", ignore_errors=True)
-    peers = find_peers(shape)
-    bandwidths = []
+    found = find_peers(shape)
+    peers, bandwidths = list(found), []
     for turn in range(args.rounds):
         for model in [*models, *peers]:
             say(f"{shape.name}, round {turn + 1} of {args.rounds}: {model.name}")
             bandwidths.append(measure_bandwidth(args))
-            model.measure()
+            try:
+                model.measure()
+            except BenchError as error:
+                # A peer that this machine cannot run is no peer.
+                if model not in peers:
+                    raise
+                say(f"{model.name} is left out: {error}")
+                peers.remove(model)
     bandwidth = round(statistics.median(bandwidths), 2)
     if shape.config and not args.keep:
-        for peer in peers:
+        for peer in found:
             if isinstance(peer, Llama):
-                peer.file().unlink()
+                peer.file().unlink(missing_ok=True)
     for kind in ("decode", "prefill"):
         for model in models:
             yield judge(model, kind, peers, bandwidth, wide_host)

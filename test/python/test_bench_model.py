@@ -73,6 +73,18 @@ def test_missing_peer(bench):
     assert bench({"prefill": 40.0, "decode": 13.0})[1][0]["verdict"] == "FALLS SHORT"
 
 
+def test_a_peer_that_fails(bench, tmp_path):
+    """What the machine cannot run is left out, and said; the rest is measured."""
+    slow = {"prefill": 12.0, "decode": 9.0}
+    bench({"prefill": 40.0, "decode": 14.0}, slow)
+    write_program(tmp_path / "llama" / "build" / "bin" / "llama-bench", {"nothing": {}})
+    for kind in ("Q2_K", "Q4_0"):
+        (tmp_path / "work" / f"llama-7b-{kind}.gguf").write_bytes(b"GGUF")
+    done, rows = bench({"prefill": 40.0, "decode": 14.0}, arguments=["--peers", "llama.cpp", "--llama", tmp_path / "llama"])
+    assert done.returncode == 0 and "Q2_K is left out: " in done.stderr and "Q4_0 is left out: " in done.stderr
+    assert [(row["verdict"], row["peer"]) for row in rows] == [("not judged", None)] * 2
+
+
 def test_errors(bench, tmp_path):
     assert "expected llama-7b" in bench({"prefill": 1.0, "decode": 1.0}, arguments=["--shape", "other"])[0].stderr.replace("gemma, ", "")
     assert "--gguf is missing" in bench({"prefill": 1.0, "decode": 1.0}, arguments=["--shape", "gemma"])[0].stderr
