@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Iterator
 
 import numpy as np
 
@@ -344,14 +344,6 @@ def run_output(command: list) -> str:
     return done.stdout
 
 
-def can_finetune() -> bool:
-    """Whether the command is there, and what it needs."""
-    if importlib.util.find_spec("torch") is None:
-        return False
-    words, environment = command_words([sys.executable, "-m", "elutq", "finetune", "--help"])
-    return subprocess.run(words, capture_output=True, env=environment, check=False).returncode == 0
-
-
 COLUMNS = (("method", 38, "<"), ("bits", 6, ">"), ("group", 5, ">"), ("bpw", 6, ">"), ("ppl", 9, ">"), ("delta", 8, ">"), ("±", 6, ">"), ("KL", 7, ">"),
            ("top-1 %", 7, ">"), ("s", 6, ">"), ("cpu s", 6, ">"), ("MB", 6, ">"))
 
@@ -422,8 +414,8 @@ def measure(args: argparse.Namespace) -> list:
         raise BenchError(f"there is no folder for '{args.json}'")
     args.work.mkdir(parents=True, exist_ok=True)
     cases = list(ablation_cases(args.bits) if args.ablation else table_cases(args.methods, args.bits, args.group, args.target_bpw))
-    if any(case.source for case in cases) and not can_finetune():
-        say("`elutq finetune` or torch is not there: no finetuned rows")
+    if any(case.source for case in cases) and importlib.util.find_spec("torch") is None:
+        say("torch is not there: no finetuned rows")
         cases = [case for case in cases if not case.source]
     if args.peers and not args.ablation:
         cases += [Case(f"llama.cpp {kind}", "llama.cpp", llama=kind) for kind in LLAMA_TYPES]

@@ -135,7 +135,7 @@ __attribute__((target("avx2"))) static void multiplyAVX2(TASK) {
 
 static Sequences getSequences(std::string_view isa, bool hasTiles) {
 #if defined(__x86_64__)
-  if (isa == "avx512amx" && hasTiles)
+  if (hasTiles)
     return {lookUpVBMI, multiplyTiles, 16 * 16 * 64};
   if (isa == "avx512amx" || isa == "avx512vbmi")
     return {lookUpVBMI, multiplyVNNI, 64};

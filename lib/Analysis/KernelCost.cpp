@@ -24,7 +24,7 @@ struct ISAProperties {
   int64_t maxRowTile, maxWideRowTile;
   /// The same for stored codes of 8 bits: the sums of 16 rows of weights take two (entries of 16 bits) times 16 lanes per row.
   int64_t maxCodeRowTile;
-  /// The same for codes made from planes: the sums of 16 rows of weights take 16 lanes per row.
+  /// The same for codes made from planes: the sums of 16 rows of weights take 16 lanes per row. A tile has no more.
   int64_t maxDotRowTile;
   /// Whether one instruction adds four products of bytes. Without it words are as fast, and more exact.
   bool hasByteDot;
@@ -199,9 +199,6 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
 /// An algorithm is worth timing up to this multiple of the other one's estimate.
 static constexpr double hopelessCost = 2.5;
 
-/// What a tile register holds.
-static constexpr int64_t kMaxTileRows = 16;
-
 /// Divisors of `blocks` next to half, twice and four times `nTile`.
 static std::vector<int64_t> getNearTiles(int64_t blocks, int64_t nTile) {
   auto divisorFrom = [&](int64_t tile, int64_t step) {
@@ -225,7 +222,7 @@ std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayou
   auto addNear = [&](KernelChoice base) {
     add(base);
     bool usesTiles = isa == KernelISA::AVX512AMX && base.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
-    int64_t limit = usesTiles ? std::min(shape.rows, kMaxTileRows) : shape.rows;
+    int64_t limit = usesTiles ? std::min(shape.rows, getProperties(isa).maxDotRowTile) : shape.rows;
     for (int64_t maxTile : {base.mTile / 2, 2 * base.mTile}) {
       KernelChoice choice = base;
       choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, limit));

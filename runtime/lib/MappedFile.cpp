@@ -78,19 +78,17 @@ Status Mapping::mapZeros(size_t bytes, const char *what, Mapping &mapping) {
   return Status();
 }
 
+/// Gives the system an advice on all pages of `length` bytes from `begin` on.
+static void advise(const uint8_t *begin, size_t length, int advice) {
+  uintptr_t first = reinterpret_cast<uintptr_t>(begin) & ~uintptr_t(4095);
+  ::madvise(reinterpret_cast<void *>(first), reinterpret_cast<uintptr_t>(begin) + length - first, advice);
+}
+
 void Mapping::adviseWillNeed(size_t offset, size_t length) const {
-  uintptr_t begin = reinterpret_cast<uintptr_t>(address) + offset;
-  uintptr_t end = begin + length;
-  begin &= ~uintptr_t(4095);
-  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_WILLNEED);
+  advise(address + offset, length, MADV_WILLNEED);
 #ifdef MADV_HUGEPAGE
-  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);
+  advise(address + offset, length, MADV_HUGEPAGE);
 #endif
 }
 
-void Mapping::release(size_t offset, size_t length) const {
-  uintptr_t begin = reinterpret_cast<uintptr_t>(address) + offset;
-  uintptr_t end = begin + length;
-  begin &= ~uintptr_t(4095);
-  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
-}
+void Mapping::release(size_t offset, size_t length) const { advise(address + offset, length, MADV_DONTNEED); }

@@ -148,11 +148,6 @@ Status Model::open(const std::string &givenPath, const elutq_open_options &optio
                                           std::to_string(model->weightsBytes) + "; compile the model again");
   model->weights = reinterpret_cast<const uint8_t *>(weights.data());
   model->verify = options.verify != 0;
-  if (options.copy_weights) {
-    if (Status status = model->container.copySection(container::kWeightsSection, model->copiedWeights); !status.ok())
-      return status;
-    model->weights = model->copiedWeights.data();
-  }
 
   std::string_view tokenizer = model->container.getSection(container::kTokenizerSection);
   if (tokenizer.data()) {
@@ -167,6 +162,12 @@ Status Model::open(const std::string &givenPath, const elutq_open_options &optio
       return status;
     if (Status status = TaskNames::parse(tasks, model->taskNames); !status.ok())
       return status;
+  }
+  // Once nothing else can be wrong.
+  if (options.copy_weights) {
+    if (Status status = model->container.copySection(container::kWeightsSection, model->copiedWeights); !status.ok())
+      return status;
+    model->weights = model->copiedWeights.data();
   }
   model->threads = options.threads > 0 ? options.threads : getDefaultThreads();
   model->json = toJson(model->meta);

@@ -117,23 +117,37 @@ TEST(Container, sections) {
   expectFormatError(change(0, [](auto &s) { s.name[0] = 'M'; }), "no meta data");
 }
 
-/// Bytes of mapped files that this process has in memory.
-static uint64_t getMappedBytes() {
-  std::ifstream file("/proc/self/statm");
-  uint64_t size = 0, resident = 0, shared = 0;
-  file >> size >> resident >> shared;
-  return shared * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+namespace {
+/// Bytes that this process has in memory: of mapped files, and what no file backs.
+struct ResidentBytes {
+  uint64_t mapped = 0, anonymous = 0;
+
+  static ResidentBytes read() {
+    std::ifstream file("/proc/self/statm");
+    uint64_t size = 0, resident = 0, shared = 0;
+    file >> size >> resident >> shared;
+    auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    return {shared * page, (resident - shared) * page};
+  }
+};
+} // namespace
+
+static uint64_t getMappedBytes() { return ResidentBytes::read().mapped; }
+
+/// Repeats the weights until there are `bytes` of them.
+static void growWeights(ContainerParts &parts, uint64_t bytes) {
+  std::string &weights = parts.sections[1].second;
+  while (weights.size() < bytes)
+    weights += weights;
+  weights.resize(bytes);
+  parts.meta["weights_bytes"] = std::to_string(bytes);
 }
 
 /// The weights are checked, and read, before the first token and not when the file is opened.
 TEST(Container, weightsAreReadLast) {
   constexpr uint64_t kBytes = 48 << 20;
   ContainerParts parts;
-  std::string &weights = parts.sections[1].second;
-  for (uint64_t i = weights.size(); i < kBytes; i = weights.size())
-    weights += weights;
-  weights.resize(kBytes);
-  parts.meta["weights_bytes"] = std::to_string(kBytes);
+  growWeights(parts, kBytes);
   for (bool damaged : {false, true}) {
     if (damaged)
       parts.changeSection = [](auto &section, int i) { section.xxh3 ^= i == 2; };
@@ -161,23 +175,11 @@ TEST(Container, weightsAreReadLast) {
   }
 }
 
-/// Bytes of this process's memory that no file backs.
-static uint64_t getAnonymousBytes() {
-  std::ifstream file("/proc/self/statm");
-  uint64_t size = 0, resident = 0, shared = 0;
-  file >> size >> resident >> shared;
-  return (resident - shared) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 /// A copy is read when the file is opened, once, and its own bytes are checked.
 TEST(Container, weightsAreCopied) {
   constexpr uint64_t kBytes = 40 << 20;
   ContainerParts parts;
-  std::string &weights = parts.sections[1].second;
-  for (uint64_t i = weights.size(); i < kBytes; i = weights.size())
-    weights += weights;
-  weights.resize(kBytes);
-  parts.meta["weights_bytes"] = std::to_string(kBytes);
+  growWeights(parts, kBytes);
   for (bool damaged : {false, true}) {
     if (damaged)
       parts.changeSection = [](auto &section, int i) { section.xxh3 ^= i == 2; };
@@ -186,11 +188,11 @@ TEST(Container, weightsAreCopied) {
     elutq_open_options_init(&options);
     EXPECT_EQ(options.copy_weights, 0);
     options.copy_weights = 1;
-    uint64_t mapped = getMappedBytes(), anonymous = getAnonymousBytes();
+    auto [mapped, anonymous] = ResidentBytes::read();
     elutq_model *model = nullptr;
     ASSERT_EQ(elutq_open(file.path.c_str(), &options, &model), ELUTQ_OK) << elutq_last_error();
     EXPECT_LT(getMappedBytes(), mapped + kBytes / 8);
-    EXPECT_GE(getAnonymousBytes(), anonymous + kBytes - kBytes / 8);
+    EXPECT_GE(ResidentBytes::read().anonymous, anonymous + kBytes - kBytes / 8);
     elutq_session *session = nullptr;
     ASSERT_EQ(elutq_session_create(model, nullptr, &session), ELUTQ_OK) << elutq_last_error();
     EXPECT_EQ(elutq_decode(session, 5), damaged ? ELUTQ_ERROR_FORMAT : ELUTQ_OK);

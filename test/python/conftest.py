@@ -1,8 +1,10 @@
 """Paths that scripts/test hands over, and what they need to exist."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,22 @@ def tokens(tmp_path) -> Path:
     """TOKENS, windows for that model, as a file."""
     np.save(tmp_path / "tokens.npy", TOKENS)
     return tmp_path / "tokens.npy"
+
+
+def check_killed_run(command, tmp_path, is_time):
+    """Runs a command of `elutq`, which lacks `-o` only, kills it (SIGKILL) once `is_time(folder of its work)`, and runs it again: the same
+    output as of a run that was left alone, and nothing else left."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])}
+    command = [str(word) for word in [sys.executable, "-m", "elutq", *command, "-o"]]
+    output = tmp_path / "killed.onnx"
+    process = subprocess.Popen([*command, str(output)], env=environment)
+    while process.poll() is None and not is_time(tmp_path / "killed.onnx.work"):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    for path in (output, tmp_path / "other.onnx"):
+        subprocess.run([*command, str(path)], env=environment, check=True)
+    assert (tmp_path / "killed.onnx.data").read_bytes() == (tmp_path / "other.onnx.data").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.onnx", "killed.onnx.data", "other.onnx", "other.onnx.data",
+                                                                "tokens.npy"]

@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import onnx
@@ -13,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import ROOT
+from conftest import check_killed_run
 from elutq.cli import main
 from elutq.errors import FinetuneError, QuantizeError
 from elutq.export import export_model
@@ -208,21 +204,9 @@ def test_an_interrupted_run_goes_on(codes, decoder, quantized, tokens, tmp_path,
 
 @pytest.mark.parametrize("after", ["block-0.npz", "step-20.npz"])
 def test_killed(after, decoder, quantized, tokens, tmp_path):
-    command = [sys.executable, "-m", "elutq", "finetune", quantized, "--reference", decoder, "--calibration", tokens, "--epochs", "1",
-               "--windows", "8", "--steps", "45", "--precision", "f32", "--threads", "1", "-q"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "python"), os.environ.get("PYTHONPATH", "")])}
-    output = tmp_path / "killed.onnx"
-    process = subprocess.Popen([str(word) for word in [*command, "-o", output]], env=environment)
-    while process.poll() is None and not (tmp_path / "killed.onnx.work" / after).exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not output.exists()
-    for path in (output, tmp_path / "other.onnx"):
-        subprocess.run([str(word) for word in [*command, "-o", path]], env=environment, check=True)
-    assert (tmp_path / "killed.onnx.data").read_bytes() == (tmp_path / "other.onnx.data").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.onnx", "killed.onnx.data", "other.onnx", "other.onnx.data",
-                                                                "tokens.npy"]
+    command = ["finetune", quantized, "--reference", decoder, "--calibration", tokens, "--epochs", "1", "--windows", "8", "--steps", "45",
+               "--precision", "f32", "--threads", "1", "-q"]
+    check_killed_run(command, tmp_path, lambda work: (work / after).exists())
 
 
 def test_recomputing_changes_nothing(decoder, quantized, tokens, tmp_path):

@@ -1,12 +1,9 @@
 """`elutq quantize`: results, interruption, reports, errors. The references are ONNX Runtime and NumPy."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import onnx
@@ -14,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import ROOT, TOKENS
+from conftest import TOKENS, check_killed_run
 from elutq.cli import main
 from elutq.errors import ElutqError, QuantizeError
 from elutq.feeds import graph_inputs, make_feeds
@@ -160,20 +157,22 @@ def test_an_interrupted_run_goes_on(decoder, tokens, tmp_path):
 
 
 def test_killed(decoder, tokens, tmp_path):
-    command = [sys.executable, "-m", "elutq", "quantize", decoder, "--bits", "3", "--group", "32", "--calibration", tokens, "-q"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-    output = tmp_path / "killed.onnx"
-    process = subprocess.Popen([str(word) for word in [*command, "-o", output]], env=environment)
-    while process.poll() is None and not list((tmp_path / "killed.onnx.work").glob("group-1.npz")):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not output.exists()
-    for path in (output, tmp_path / "other.onnx"):
-        subprocess.run([str(word) for word in [*command, "-o", path]], env=environment, check=True)
-    assert (tmp_path / "killed.onnx.data").read_bytes() == (tmp_path / "other.onnx.data").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.onnx", "killed.onnx.data", "other.onnx", "other.onnx.data",
-                                                                "tokens.npy"]
+    command = ["quantize", decoder, "--bits", "3", "--group", "32", "--calibration", tokens, "-q"]
+    check_killed_run(command, tmp_path, lambda work: (work / "group-1.npz").exists())
+
+
+def test_a_fitted_table_is_kept(decoder, tokens, tmp_path):
+    """What comes before the first group is finished work, too."""
+    class Interruption(Exception):
+        pass
+
+    def interrupt(done, whole):
+        raise Interruption
+
+    calibration = open_calibration(decoder, tokens)
+    with pytest.raises(Interruption):
+        quantize(decoder, tmp_path / "q.onnx", Options(bits=2, group=16), calibration=calibration, progress=interrupt)
+    assert [path.name for path in (tmp_path / "q.onnx.work").glob("*.npz")] == ["tied-0.npz"]
 
 
 def test_report(decoder, tokens, tmp_path, capsys):

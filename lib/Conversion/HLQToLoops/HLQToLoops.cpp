@@ -97,14 +97,17 @@ static Value emitPlace(LoopEmitter &e, const EntryFormat &format, Value column) 
   return e.add(e.mul(e.rem(inChunk, dwords), format.getPerDword()), e.div(inChunk, dwords));
 }
 
-/// Where a column's entry lies; of words byte `part`, the low one being 0.
-static SmallVector<Value> emitEntryByte(LoopEmitter &e, const EntryFormat &format, Value block, Value row, Value column, int64_t part) {
+/// Where byte `part`, the low one being 0, of the `parts` bytes of a column's entry lies.
+static SmallVector<Value> emitEntryByte(LoopEmitter &e, const EntryFormat &format, Value block, Value row, Value column,
+                                        int64_t part, int64_t parts) {
   Value place = emitPlace(e, format, column);
-  if (!format.byRow)
-    return {block, e.div(column, 16), row, format.words ? e.add(e.mul(place, 2), part) : place};
-  Value chunk = e.div(e.rem(column, format.tableGroup), 16);
-  bool isLow = format.words && part == 0;
-  return {block, e.div(column, format.tableGroup), row, e.add(e.add(e.mul(chunk, 16), place), isLow ? format.tableGroup : 0)};
+  if (format.words && !format.byRow)
+    return {block, e.div(column, 16), row, e.add(e.mul(place, 2), part)};
+  int64_t columns = format.byRow ? format.tableGroup : 16;
+  if (format.byRow)
+    place = e.add(e.mul(e.div(e.rem(column, columns), 16), 16), place);
+  // High bytes come before all low ones.
+  return {block, e.div(column, columns), row, e.add(place, columns * (parts - 1 - part))};
 }
 
 //===----------------------------------------------------------------------===//
@@ -270,16 +273,11 @@ struct LowerQuantizeRows : OpRewritePattern<QuantizeRowsOp> {
       Value sum = e.loop(0, e.columns, e.i32(0), [&](Value k, ValueRange sum) -> SmallVector<Value> {
         Value column = e.add(first, k);
         Value entry = e.emitRounded(e.emitInput(row, column), inverse);
-        if (format.words) {
-          e.storeByte(entry, emitEntryByte(e, format, block, i, column, 0));
-          e.storeByte(arith::ShRSIOp::create(e.b, e.loc, entry, e.i32(8)), emitEntryByte(e, format, block, i, column, 1));
-        } else {
-          SmallVector<Value> place = emitEntryByte(e, format, block, i, column, 0);
-          for (Value byte : e.emitBytes(entry)) {
-            e.storeByte(byte, place);
-            place.back() = e.add(place.back(), 16);
-          }
-        }
+        SmallVector<Value> bytes = e.emitBytes(entry);
+        if (format.words)
+          bytes = {arith::ShRSIOp::create(e.b, e.loc, entry, e.i32(8)), entry};
+        for (auto [number, byte] : llvm::enumerate(bytes))
+          e.storeByte(byte, emitEntryByte(e, format, block, i, column, bytes.size() - 1 - number, bytes.size()));
         return {e.add(sum[0], entry)};
       })[0];
       e.store(arith::MulIOp::create(e.b, e.loc, sum, e.i32(-format.getCentre())), op.getInits()[3], {block, u, i});
@@ -488,16 +486,13 @@ private:
 
   /// An entry as i32.
   Value readEntry(Value column) {
-    auto readByte = [&](ArrayRef<Value> place) { return load(op.getEntries(), place); };
-    SmallVector<Value> first = emitEntryByte(*this, format, mBlock, mRow, column, 0), second = first;
-    if (op.getKernel().getTableBits() == 8)
-      return arith::ExtSIOp::create(b, loc, b.getI32Type(), readByte(first));
-    if (format.words)
-      second = emitEntryByte(*this, format, mBlock, mRow, column, 1);
-    else
-      second.back() = add(second.back(), 16);
-    // Words have their low byte first, signed bytes the high one.
-    Value high = readByte(format.words ? second : first), low = readByte(format.words ? first : second);
+    int64_t parts = op.getKernel().getTableBits() / 8;
+    auto readByte = [&](int64_t part) {
+      return load(op.getEntries(), emitEntryByte(*this, format, mBlock, mRow, column, part, parts));
+    };
+    if (parts == 1)
+      return arith::ExtSIOp::create(b, loc, b.getI32Type(), readByte(0));
+    Value high = readByte(1), low = readByte(0);
     high = arith::ShLIOp::create(b, loc, arith::ExtSIOp::create(b, loc, b.getI32Type(), high), i32(8));
     if (format.words)
       return add(high, arith::ExtUIOp::create(b, loc, b.getI32Type(), low));

@@ -21,7 +21,7 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   PlaneMatmulEmitter(OpBuilder &builder, CodeMatmulOp op, int64_t codeBytes)
       : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * EntryFormat::get(op).getWidth() / 8),
         format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces),
-        usesTiles(op.getKernel().usesTiles(layout)) {
+        passChunks(unitsPerPass * unit.unitColumns / 16), usesTiles(op.getKernel().usesTiles(layout)) {
     pieces = 1;
     readsOnce = true;
   }
@@ -30,9 +30,8 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   static constexpr StringRef kRequirement = "expected planes";
 
   void emit() override {
-    int64_t chunks = unitsPerPass * unit.unitColumns / 16;
     int64_t parts = usesTiles ? tableParts : 1;
-    codes = allocate({parts * chunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
+    codes = allocate({parts * passChunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
     // Of words there are sums of the products of high bytes, of a high and a low one, and of low ones.
     if (usesTiles)
       tileSums = allocate({(2 * parts - 1) * mTile, kFloatLanes}, b.getI32Type());
@@ -122,7 +121,6 @@ private:
     Value place = add(getPassChunk(), u.chunk);
     if (u.loopChunk)
       place = add(place, u.loopChunk);
-    int64_t passChunks = unitsPerPass * unit.unitColumns / 16;
     for (int64_t column = 0; column < tableGroup; column += columns) {
       SmallVector<Value> entriesOfPart, codesOfPart;
       for (int64_t part = 0; part < tableParts; ++part) {
@@ -268,7 +266,7 @@ private:
           if (usesTiles && format.words)
             parts = splitWords(parts[0], emitDword(dword + 4));
           for (auto [part, code] : llvm::enumerate(parts))
-            storeCodes(code, {add(place, part * unitsPerPass * unit.unitColumns / 16 + c), index(dword), index(0)});
+            storeCodes(code, {add(place, part * passChunks + c), index(dword), index(0)});
         }
       }
       return;
@@ -338,6 +336,8 @@ private:
   int64_t dwordsPerChunk;
   /// Pieces of 16 rows in a row block; `pieces` counts those of a tile.
   int64_t blockPieces;
+  /// Chunks of 16 columns in a pass.
+  int64_t passChunks;
   bool usesTiles;
   /// The codes of a pass `[chunks, dwords, bytes]`, where tiles multiply words those of high bytes before those of low ones; `d` and `zc` `[groups, 2, rows]`;
   /// and the integers that tiles leave.

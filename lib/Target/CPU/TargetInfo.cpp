@@ -76,10 +76,8 @@ StringRef TargetInfo::getISA() const {
     return llvm::all_of(names, [&](StringRef name) { return hasFeature(name); });
   };
   if (triple.isX86()) {
-    if (all({"avx512vbmi", "avx512vnni", "avx512bw", "avx512vl", "amx-tile", "amx-int8"}))
-      return "avx512amx";
     if (all({"avx512vbmi", "avx512vnni", "avx512bw", "avx512vl"}))
-      return "avx512vbmi";
+      return all({"amx-tile", "amx-int8"}) ? "avx512amx" : "avx512vbmi";
     if (all({"avx512bw", "avx512vl", "avx512f"}))
       return "avx512bw";
     if (all({"avx2", "fma", "f16c"}))

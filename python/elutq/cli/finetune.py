@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path and not Path(path).resolve().parent.is_dir():
             raise FileNotFoundError(f"there is no folder for '{path}'")
     work = Path(arguments.work or f"{arguments.output}.work")
-    with remove_if_nothing_is_finished(work, "block-*.npz"):
+    with remove_if_nothing_is_finished(work):
         reference = open_reference(arguments.reference, work)
         calibration = open_calibration(reference, arguments.calibration, windows=arguments.windows, window=arguments.window,
                                        bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)

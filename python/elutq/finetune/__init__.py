@@ -60,7 +60,7 @@ def finetune(quantized: str | os.PathLike[str], reference: str | os.PathLike[str
     from .pipeline import Finetuner
 
     folder = Path(work or f"{os.fspath(output)}.work")
-    with remove_if_nothing_is_finished(folder, "block-*.npz"):
+    with remove_if_nothing_is_finished(folder):
         if not Path(output).resolve().parent.is_dir():
             raise FileNotFoundError(f"there is no folder for '{os.fspath(output)}'")
         model = open_reference(reference, folder)

@@ -6,8 +6,6 @@ lie on the disk.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -63,27 +61,15 @@ class Finetuner:
 
     def write(self, output: Path) -> None:
         """Writes the quantized model with its tuned matrices to `output` and `output`.data, and removes the folder of the work."""
-        made = self.pair.quantized.copy(self.workspace.folder / "output" / output.name)
-        for name, matrix in self.pair.tuned.items():
-            made.write(name, matrix.matrix())
-        made.save()
-        for file in sorted(made.path.parent.iterdir(), reverse=True):
-            shutil.move(file, output.parent / file.name)
-        self.workspace.close()
+        self.workspace.write_output(self.pair.quantized, ((name, matrix.matrix()) for name, matrix in self.pair.tuned.items()), output)
 
     def feeds(self, window: int) -> dict[str, Tensor]:
         return {name: as_tensor(array).to(self.device) for name, array in self.calibration.feeds(self.inputs, window).items()}
 
     def _identity(self) -> dict[str, Any]:
-        files: dict[str, Any] = {}
-        for role, tensors in (("quantized", self.pair.quantized.tensors), ("reference", self.pair.reference)):
-            files[role] = hashlib.sha256(tensors.path.read_bytes()).hexdigest()
-            for name in sorted({entry.value for tensor in tensors.model.graph.initializer for entry in tensor.external_data
-                                if entry.key == "location"}):
-                status = (tensors.path.parent / name).stat()
-                files[f"{role} {name}"] = [status.st_size, status.st_mtime_ns]
-        return {"version": __version__, "files": files, "options": asdict(self.options), "calibration": self.calibration.digest(),
-                "precision": str(self.precision), "device": self.device.type}
+        return {"version": __version__, "quantized": self.pair.quantized.tensors.identity(), "reference": self.pair.reference.identity(),
+                "options": asdict(self.options), "calibration": self.calibration.digest(), "precision": str(self.precision),
+                "device": self.device.type}
 
     # The first step.
 

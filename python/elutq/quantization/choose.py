@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..solver import Hessian, SolveOptions, solve
 from ..tensors import Tensors
 from .allocate import Candidate, Choice, allocate, efficient
 from .calibration import Calibration
-from .graph import FLOATS, Graph, Group, Matrix
+from .graph import Graph, Group, Matrix
 from .moments import read_rows, second_moments
 from .outputs import Outputs
 from .pipeline import Options
@@ -132,8 +131,7 @@ class _Chooser:
         self.source, self.calibration, self.options, self.threads, self.is_stored = source, calibration, options, threads, is_stored
         self.forms = [(b, group) for b in bits for group in (groups if b else (0,))]
         self.graph = Graph(source.model)
-        names = [tensor.name for tensor in self.graph.initializers.values() if len(tensor.dims) == 2 and tensor.data_type in FLOATS]
-        self.products = self.graph.products(names)
+        self.products = self.graph.products(self.graph.float_matrices())
         found, self.refused = self.graph.groups(self.products)
         self.groups: list[Group] = []
         self.items: dict[str, _Item] = {}
@@ -154,21 +152,22 @@ class _Chooser:
     def _can_be_stored(self, name: str) -> bool:
         """Whether elutq-compile quantizes a matrix: one that all uses read in one order, and tables of f32 only."""
         uses, is_f32 = self.products[name], self.graph.initializers[name].data_type == TensorProto.FLOAT
-        return len({use.is_transposed for use in uses}) == 1 and (is_f32 or not any(use.is_lookup for use in uses))
-
-    def _node_names(self, name: str) -> list[str]:
-        return [name, *(self.graph.model.graph.node[use.node].name for use in self.products[name])]
+        return len({use.is_transposed for use in uses}) == 1 and (is_f32 or not self._is_table(name))
 
     def _fixed_bits(self, name: str) -> int | None:
         """Bits that the options name for a matrix; None: none."""
-        options, names = self.options, self._node_names(name)
-        if options.exclude and any(re.search(options.exclude, found) for found in names):
+        options, uses = self.options, self.products[name]
+        names = self.graph.node_names(name, uses)
+        if options.excludes(names):
             return 0
-        is_table = any(use.is_lookup for use in self.products[name])
-        if not is_table:
+        if not self._is_table(name):
             return options.head if any("lm_head" in found for found in names) else None
-        given = [options.embedding] + ([] if all(use.is_lookup for use in self.products[name]) else [options.head])
-        return None if given == [None] * len(given) else max(max(4, options.bits) if bits is None else bits for bits in given)
+        is_head = any(not use.is_lookup for use in uses)
+        is_free = options.embedding is None and (options.head is None or not is_head)
+        return None if is_free else options.table_bits(is_head)
+
+    def _is_table(self, name: str) -> bool:
+        return any(use.is_lookup for use in self.products[name])
 
     def _is_free(self, name: str) -> bool:
         return self._fixed_bits(name) is None
@@ -182,8 +181,7 @@ class _Chooser:
             bits = self._fixed_bits(name) if name in self.products and self._can_be_stored(name) else 0
             if bits:
                 matrix = self.graph.matrix(name, self.products[name][0].is_transposed)
-                is_table = any(use.is_lookup for use in self.products[name])
-                group = self.options.table_group if is_table and self.options.table_group is not None else self.options.group
+                group = self.options.group_of_tables if self._is_table(name) else self.options.group
                 whole += stored_matrix_bytes(matrix.n, matrix.k, bits, group)
             else:
                 whole += stored_bytes(tensor_bytes(tensor))

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import QuantizeError
 from ..tensors import Tensors
 from .calibration import Calibration
-from .graph import FLOATS, Graph, Group
+from .graph import Graph, Group
 from .pipeline import Options, operations
 
 
@@ -38,8 +38,7 @@ class Estimate:
 def estimate(model: str | os.PathLike[str], options: Options, calibration: Calibration) -> Estimate:
     """What `quantize` would do with a model, as far as that can be told from its graph."""
     graph = Graph(Tensors(model).model)
-    names = {tensor.name for tensor in graph.initializers.values() if len(tensor.dims) == 2 and tensor.data_type in FLOATS}
-    groups, _ = graph.groups(graph.products(names))
+    groups, _ = graph.groups(graph.products(graph.float_matrices()))
     if not groups:
         raise QuantizeError(f"'{os.fspath(model)}' has no linear layers to calibrate")
     rows = calibration.tokens_per_pass

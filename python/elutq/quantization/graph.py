@@ -68,6 +68,10 @@ class Graph:
         """The names of constants that may be matrices to quantize."""
         return [name for name, tensor in self.initializers.items() if len(tensor.dims) == 2 and tensor.data_type in FLOATS]
 
+    def node_names(self, name: str, uses: Iterable[Product]) -> list[str]:
+        """What a matrix may be called: by itself, or by the nodes that use it."""
+        return [name, *(self.model.graph.node[use.node].name for use in uses)]
+
     def reads(self, index: int) -> set[str]:
         """Values that a node reads, those that its nested graphs take from outside included."""
         return set(_reads(self.model.graph.node[index]))

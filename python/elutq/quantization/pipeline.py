@@ -10,10 +10,9 @@ import json
 import math
 import os
 import re
-import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from .graph import Graph, Group, Matrix
 from .moments import correction, read_rows, second_moments
 from .sizes import Storage, storage
 from .streams import GraphPasses, Stream
-from .workspace import Workspace, unwritten
+from .workspace import Workspace
 
 # Form of the parameters, and how they are found. "published" is HLQ-GPTQ of arXiv 2510.19482; "loop" chooses its codes column by column, and
 # "weighted" its parameters by what an error costs, too. "gptq" is GPTQ on the grid from min to max, "rtn" the nearest point of that grid.
@@ -93,6 +92,19 @@ class Options:
         options = METHODS[self.method][1]
         return replace(options, rounds=min(options.rounds, self.rounds))
 
+    @property
+    def group_of_tables(self) -> int:
+        return self.group if self.table_group is None else self.table_group
+
+    def table_bits(self, is_head: bool) -> int:
+        """Bits that elutq-compile gives a table that tokens look up, and that is the head, too, if `is_head`."""
+        given = (self.embedding, self.head) if is_head else (self.embedding,)
+        return max(max(4, self.bits) if bits is None else bits for bits in given)
+
+    def excludes(self, names: Iterable[str]) -> bool:
+        """Whether a matrix of these names, its own and those of its nodes, stays float."""
+        return bool(self.exclude) and any(re.search(self.exclude, name) for name in names)
+
     def for_compiler(self, folder: Path, graph: Graph) -> str:
         """The value of elutq-compile's --quantize for a model; a plan is written to `folder`."""
         text = f"hlq:bits={self.bits},group={self.group}"
@@ -106,16 +118,12 @@ class Options:
     def _table_plan(self, graph: Graph) -> dict[str, tuple[int, int]]:
         """Tables that get another group than the rest, with the bits that elutq-compile gives them."""
         plan: dict[str, tuple[int, int]] = {}
-        if self.table_group in (None, self.group):
+        if self.group_of_tables == self.group:
             return plan
-        embedding, head = (max(4, self.bits) if bits is None else bits for bits in (self.embedding, self.head))
-        nodes = list(graph.nodes)
         for name, uses in graph.products(graph.float_matrices()).items():
-            is_multiplied = any(not use.is_lookup for use in uses)
-            bits = max(embedding, head) if is_multiplied else embedding
-            names = [name, *(nodes[use.node].name for use in uses)]
-            if bits and any(use.is_lookup for use in uses) and not (self.exclude and any(re.search(self.exclude, n) for n in names)):
-                plan[name] = (bits, self.table_group)
+            bits = self.table_bits(any(not use.is_lookup for use in uses))
+            if bits and any(use.is_lookup for use in uses) and not self.excludes(graph.node_names(name, uses)):
+                plan[name] = (bits, self.group_of_tables)
         return plan
 
 
@@ -202,26 +210,7 @@ class Quantizer:
     def write(self, output: str | os.PathLike[str]) -> Storage:
         """Writes the model with its solved matrices to `output` and `output`.data, and removes the folder of the work. Returns what its
         constants take."""
-        output, folder = Path(output), self.workspace.folder / "output"
-        moved = [path.with_name(path.name + ".partial") for path in (output.with_name(output.name + ".data"), output)]
-        try:
-            made = self.base.copy(folder / output.name)
-            for name in self._solved:
-                made.write(name, self._matrix(name))
-            made.save()
-            output.parent.mkdir(parents=True, exist_ok=True)
-            # The folder of the work may be on another disk.
-            for partial in moved:
-                if (file := folder / partial.stem).exists():
-                    shutil.move(file, partial)
-                    os.replace(partial, partial.with_suffix(""))
-        except OSError as error:
-            for path in moved:
-                path.unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            raise unwritten(output, error) from error
-        self.workspace.close()
-        return storage(made)
+        return storage(self.workspace.write_output(self.base, ((name, self._matrix(name)) for name in self._solved), Path(output)))
 
     def _weights(self, name: str) -> np.ndarray:
         """A constant as the graph reads it: what its bits stand for, where it has them already."""

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Iterable, Iterator, Mapping
 import numpy as np
 
 from ..errors import QuantizeError
+from ..hlq_onnx import HLQMatrix, HLQModel
 
 IDENTITY = "run.json"
 
@@ -155,18 +156,42 @@ class Workspace:
             os.replace(folder, gone)
             shutil.rmtree(gone)
 
+    def write_output(self, base: HLQModel, matrices: Iterable[tuple[str, HLQMatrix]], output: Path) -> HLQModel:
+        """Writes `base` with other matrices to `output` and `output`.data, each of which appears when it is complete, and removes the
+        folder, whose work is in it then."""
+        folder = self.folder / "output"
+        moved = [path.with_name(path.name + ".partial") for path in (output.with_name(output.name + ".data"), output)]
+        try:
+            made = base.copy(folder / output.name)
+            for name, matrix in matrices:
+                made.write(name, matrix)
+            made.save()
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # The folder of the work may be on another disk.
+            for partial in moved:
+                if (file := folder / partial.stem).exists():
+                    shutil.move(file, partial)
+                    os.replace(partial, partial.with_suffix(""))
+        except OSError as error:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise unwritten(output, error) from error
+        self.close()
+        return made
+
     def close(self) -> None:
         """Removes the folder, once its work is in the output."""
         shutil.rmtree(self.folder)
 
 
 @contextmanager
-def remove_if_nothing_is_finished(folder: Path, finished: str = "group-*.npz") -> Iterator[None]:
-    """After an error, leaves a folder of work only if there is something in it, by names, that another run goes on from."""
+def remove_if_nothing_is_finished(folder: Path) -> Iterator[None]:
+    """After an error, leaves a folder of work only if there is something in it that another run goes on from."""
     is_new = not folder.exists()
     try:
         yield
     except Exception:
-        if is_new and folder.exists() and not any(folder.glob(finished)):
+        if is_new and folder.exists() and not any(folder.glob("*.npz")):
             shutil.rmtree(folder)
         raise

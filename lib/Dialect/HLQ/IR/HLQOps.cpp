@@ -164,8 +164,8 @@ struct ActivationOperands {
   int64_t getBlocks() const { return entries.getDim(0); }
   int64_t getRowsPerBlock() const { return entries.getDim(2); }
   int64_t getTableGroups() const { return scales.getDim(1); }
-  /// Bytes of a chunk of 16 columns with entries of 8 bits: four tables, or the columns.
-  int64_t getChunkBytes() const { return offsets ? 16 : 64; }
+  /// Bytes that lie together with entries of 8 bits: four tables or 16 entries of a chunk of 16 columns, or, `byRow`, those of a table group.
+  int64_t getPartBytes(int64_t tableGroup, bool byRow) const { return byRow ? tableGroup : offsets ? 16 : 64; }
 };
 
 } // namespace
@@ -188,13 +188,10 @@ static LogicalResult verifyActivations(Operation *op, const ActivationOperands &
   if (failed(byRow ? verifyDim(op, a.entries, 1, "U", a.getTableGroups())
                    : verifyDim(op, a.entries, 1, "U * table_group / 16", a.getTableGroups() * tableGroup / 16)))
     return failure();
-  int64_t bytes = byRow ? tableGroup : a.getChunkBytes();
-  if (byRow && a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
-    return op->emitOpError("expected entries dim 3 to be ") << bytes << " or " << 2 * bytes << " (table_group entries), but got "
-                                                            << a.entries.getDim(3);
-  if (!byRow && a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
-    return op->emitOpError("expected ") << name << " dim 3 to be " << bytes << " or " << 2 * bytes << " ("
-                                        << (a.offsets ? "" : "four tables of ") << "16 entries), but got "
+  int64_t bytes = a.getPartBytes(tableGroup, byRow);
+  StringRef part = byRow ? "table_group entries" : a.offsets ? "16 entries" : "four tables of 16 entries";
+  if (a.entries.getDim(3) != bytes && a.entries.getDim(3) != 2 * bytes)
+    return op->emitOpError("expected ") << name << " dim 3 to be " << bytes << " or " << 2 * bytes << " (" << part << "), but got "
                                         << a.entries.getDim(3);
   SmallVector<ShapedOperand> parameters{a.scales, a.sums};
   if (a.offsets)
@@ -276,8 +273,7 @@ static LogicalResult verifyProduct(OpTy op, ValueRange activations, StringRef al
   StringRef chunk = usesTiles   ? "the bytes of table_group entries of table_bits"
                     : a.offsets ? "the bytes of 16 entries of table_bits"
                                 : "the bytes of four tables of table_bits";
-  int64_t chunkBytes = usesTiles ? tableGroup : a.getChunkBytes();
-  if (failed(verifyDim(op, a.entries, 3, chunk, chunkBytes * kernel.getTableBits() / 8)))
+  if (failed(verifyDim(op, a.entries, 3, chunk, a.getPartBytes(tableGroup, usesTiles) * kernel.getTableBits() / 8)))
     return failure();
   if (failed(verifyDim(op, packed, 1, "the bytes of a row block",
                        layout.getRowBlockBytes(columns / layout.getGroupSize()))))
