@@ -114,6 +114,9 @@ static constexpr TaskLimits narrowTasks = {64, 8 << 10, 32 << 10};
 static constexpr TaskLimits wideTasks = {16, 1 << 10, 1 << 20};
 /// Rows of activations from which a task takes more weights.
 static constexpr int64_t wideRows = 16;
+/// Look-ups of so many rows of activations that their tables lie beyond the second-level cache, where each task reads them anew:
+/// as few tasks as may be, which elutq-tile-parallel cuts by rows of activations as well (docs/Rationale.md).
+static constexpr TaskLimits tallTasks = {4, 1 << 10, 4 << 20};
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
 static int64_t splitEvenly(int64_t count, int64_t maxTile) {
@@ -156,8 +159,9 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, in
 }
 
 /// Row blocks of a task.
-static int64_t chooseRowBlocks(const quantize::PackedLayout &layout, const ProductShape &shape) {
-  const TaskLimits &limits = shape.rows >= wideRows ? wideTasks : narrowTasks;
+static int64_t chooseRowBlocks(KernelAlgorithm algorithm, const quantize::PackedLayout &layout, const ProductShape &shape) {
+  bool isTall = algorithm == KernelAlgorithm::Lut && shape.rows >= 2 * kTaskRows;
+  const TaskLimits &limits = isTall ? tallTasks : shape.rows >= wideRows ? wideTasks : narrowTasks;
   int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
   int64_t taskBytes = std::clamp(blocks * blockBytes / limits.tasks, limits.minBytes, limits.maxBytes);
   int64_t nTile = 1;
@@ -192,7 +196,7 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
   bool makesCodes = choice.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
   choice.tableBits = makesCodes ? getDotBits(p, tableBits) : tableBits;
   choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.bits, choice.tableBits));
-  choice.nTile = chooseRowBlocks(layout, shape);
+  choice.nTile = chooseRowBlocks(choice.algorithm, layout, shape);
   return choice;
 }
 

@@ -8,6 +8,7 @@
 #include "Buffers.h"
 #include "StepRows.h"
 #include "Tasks.h"
+#include "elutq/Analysis/KernelCost.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Transforms/Passes.h"
@@ -46,8 +47,9 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
   SmallVector<int64_t> tileSizes(Operation *op, std::optional<RowDim> rowLoop) {
     return TypeSwitch<Operation *, SmallVector<int64_t>>(op)
         .Case<hlq::LutMatmulOp, hlq::CodeMatmulOp>([&](auto op) -> SmallVector<int64_t> {
-          int64_t blocks = dimSize(op.getPacked(), 0);
-          return {0, largestDivisor(blocks, std::max<int64_t>(op.getKernel().getNTile(), 1))};
+          int64_t blocks = dimSize(op.getPacked(), 0), rows = dimSize(op->getOperand(0), 0);
+          int64_t nTile = largestDivisor(blocks, std::max<int64_t>(op.getKernel().getNTile(), 1));
+          return {rowBlocksOfProduct(rows, op.getKernel().getMTile(), blocks / nTile), nTile};
         })
         .Case<hlq::BuildLutOp, hlq::QuantizeRowsOp>([&](auto op) -> SmallVector<int64_t> {
           ArrayRef<int64_t> shape = cast<ShapedType>(op.getInput().getType()).getShape();
@@ -77,6 +79,14 @@ struct TileParallel : elutq::impl::TileParallelPassBase<TileParallel> {
         })
         .Case([&](linalg::LinalgOp op) { return linalgTileSizes(op, rowLoop); })
         .Default([](Operation *) { return SmallVector<int64_t>(); });
+  }
+
+  /// Blocks of `mTile` rows of activations in a task, of `blocks`, or 0 for all: where the tiles of the weights are fewer than tasks
+  /// should be, and rows so many that reading the weights again for some of them is nothing beside their products.
+  static int64_t rowBlocksOfProduct(int64_t blocks, int64_t mTile, int64_t weightTiles) {
+    int64_t least = llvm::divideCeil(kTaskRows, mTile), wanted = llvm::divideCeil(blocks * weightTiles, kTasks);
+    int64_t tile = largestDivisor(blocks, std::max(least, wanted));
+    return tile < least || tile == blocks ? 0 : tile;
   }
 
   /// Whether each element of a producer is needed by one tile of `op`.

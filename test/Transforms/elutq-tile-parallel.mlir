@@ -3,6 +3,7 @@
 
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
 #kernel = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 4, n_tile = 2>
+#kernel1 = #hlq.kernel<isa = "avx512vbmi", algorithm = "lut", m_tile = 4, n_tile = 1>
 
 // A task is n_tile row blocks of the weights; it takes all rows of activations.
 // CHECK-LABEL: func.func @lut_matmul(
@@ -14,6 +15,22 @@ func.func @lut_matmul(%t: tensor<2x8x4x64xi8>, %s: tensor<2x4x4xf32>, %u: tensor
   %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<2x8x4x64xi8>, tensor<2x4x4xf32>, tensor<2x4x4xf32>, tensor<4x896xi8>)
          outs(%init : tensor<8x64xf32>) {layout = #layout, kernel = #kernel, table_group = 32 : i64} -> tensor<8x64xf32>
   return %y : tensor<8x64xf32>
+}
+
+// Four tasks are few: each takes 128 of 512 rows of activations. Of 128 rows it takes all.
+// CHECK-LABEL: func.func @lut_matmul_rows(
+// CHECK:         scf.forall (%{{.+}}, %{{.+}}) = (0, 0) to (128, 4) step (32, 1)
+// CHECK:           hlq.lut_matmul ins(%{{.+}} tensor<32x8x4x64xi8>, {{.*}} tensor<1x896xi8>) outs(%{{.+}} : tensor<128x16xf32>)
+// CHECK:         scf.forall (%{{.+}}) in (4)
+// CHECK:           hlq.lut_matmul {{.*}} outs(%{{.+}} : tensor<128x16xf32>)
+func.func @lut_matmul_rows(%t: tensor<128x8x4x64xi8>, %s: tensor<128x4x4xf32>, %u: tensor<128x4x4xf32>, %p: tensor<4x896xi8>, %init: tensor<512x64xf32>,
+                           %t1: tensor<32x8x4x64xi8>, %s1: tensor<32x4x4xf32>, %u1: tensor<32x4x4xf32>, %init1: tensor<128x64xf32>)
+    -> (tensor<512x64xf32>, tensor<128x64xf32>) {
+  %y = hlq.lut_matmul ins(%t, %s, %u, %p : tensor<128x8x4x64xi8>, tensor<128x4x4xf32>, tensor<128x4x4xf32>, tensor<4x896xi8>)
+         outs(%init : tensor<512x64xf32>) {layout = #layout, kernel = #kernel1, table_group = 32 : i64} -> tensor<512x64xf32>
+  %y1 = hlq.lut_matmul ins(%t1, %s1, %u1, %p : tensor<32x8x4x64xi8>, tensor<32x4x4xf32>, tensor<32x4x4xf32>, tensor<4x896xi8>)
+          outs(%init1 : tensor<128x64xf32>) {layout = #layout, kernel = #kernel1, table_group = 32 : i64} -> tensor<128x64xf32>
+  return %y, %y1 : tensor<512x64xf32>, tensor<128x64xf32>
 }
 
 // Tables are built one block of rows per task.

@@ -180,6 +180,25 @@ TEST(KernelCostTest, TasksOfManyRows) {
   }
 }
 
+// Tables of very many rows are read anew by every task: few tasks, which elutq-tile-parallel cuts by rows of activations. Rounded activations
+// are a quarter of the bytes.
+TEST(KernelCostTest, TasksOfVeryManyRows) {
+  for (KernelISA isa : {KernelISA::AVX2, KernelISA::AVX512VBMI}) {
+    auto layout = getLayout(isa, 2, 128);
+    auto tasks = [&](int64_t rows, int64_t n, KernelAlgorithm algorithm) {
+      return layout.rowBlocks(n) / chooseKernel(isa, layout, {rows, n, 32}, 8, algorithm).nTile;
+    };
+    for (int64_t n : {640, 4096, 14336}) {
+      EXPECT_GE(tasks(2 * kTaskRows - 1, n, KernelAlgorithm::Lut), 10) << n;
+      EXPECT_LE(tasks(2 * kTaskRows, n, KernelAlgorithm::Lut), 7) << n;
+      EXPECT_GE(tasks(2 * kTaskRows, n, KernelAlgorithm::Dot), 10) << n;
+    }
+    // 4 MiB of weights at most.
+    int64_t nTile = chooseKernel(isa, layout, {512, 262144, 32}, 8, KernelAlgorithm::Lut).nTile;
+    EXPECT_LE(nTile * layout.rowBlockBytes(32), 4 << 20);
+  }
+}
+
 // Where blocks cannot be cut evenly, one task takes them all only if they are few.
 TEST(KernelCostTest, FewBlocks) {
   KernelISA isa = KernelISA::AVX512VBMI;

@@ -20,6 +20,9 @@ namespace elutq {
 /// registers hold as many, with what look-ups need.
 inline constexpr int64_t kDwordSums = 24;
 
+/// Rows of activations that a task of a product has at least where these are cut, too: what it takes to read the weights again.
+inline constexpr int64_t kTaskRows = 128;
+
 /// The instruction sets that kernels are written for.
 enum class KernelISA { Generic, NEON, NEONDotprod, AVX2, AVX512BW, AVX512VBMI, AVX512AMX };
 

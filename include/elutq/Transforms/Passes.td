@@ -66,7 +66,8 @@ def TileParallelPass : InterfacePass<"elutq-tile-parallel", "::mlir::FunctionOpI
   let description = [{
     Every iteration of a resulting `scf.forall` is independent of the others and costs enough to be worth a task:
 
-    - `hlq.lut_matmul`, `hlq.code_matmul`: `n_tile` row blocks of its kernel; all blocks of activations are in one task, which reads the weights once;
+    - `hlq.lut_matmul`, `hlq.code_matmul`: `n_tile` row blocks of its kernel, which a task reads once for all blocks of activations; where that makes
+      fewer than 16 tasks, at least 128 rows of activations each;
     - `hlq.build_lut`, `hlq.quantize_rows`: blocks of activations, where there is more than one, else table groups, where they are
       long enough (2048 columns); an elementwise op that gives them their input, and nothing else, moves into the loop where a
       tile of it fits the stack: the activation and gate of an MLP, the last step of a norm;
