@@ -17,7 +17,13 @@ build)
   cd "$dir"
   python3 -m pip download -q --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36 -d src
   tar xf src/llama_cpp_python-*.tar.gz -C src
-  cmake -S src/llama_cpp_python-*/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+  # Its AMX products end with SIGILL (a tile instruction in a thread that has configured none), so processors with AMX get all but that.
+  features=(-DGGML_NATIVE=ON)
+  if grep -qw amx_tile /proc/cpuinfo; then
+    features=(-DGGML_NATIVE=OFF)
+    for feature in SSE42 AVX AVX2 BMI2 FMA F16C AVX_VNNI AVX512 AVX512_VBMI AVX512_VNNI AVX512_BF16; do features+=("-DGGML_$feature=ON"); done
+  fi
+  cmake -S src/llama_cpp_python-*/vendor/llama.cpp -B build -G Ninja -DCMAKE_BUILD_TYPE=Release "${features[@]}" \
     -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=ON
   ninja -C build llama-bench ;;
 kernels)
