@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .calibration import add_calibration, read_calibration
 from .progress import bar
 
 
@@ -21,11 +22,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--reference", required=True, metavar="MODEL",
                         help="the float model that it was made from: model.onnx, or a GGUF file or Hugging Face directory, exported first")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the model to write; tensors go to FILE.data beside it")
-    parser.add_argument("--calibration", metavar="SOURCE", help="as of elutq quantize: a UTF-8 text, TOKENS.npy, INPUTS.npz, or 'random'")
-    parser.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
-    parser.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
-    parser.add_argument("--bos", choices=("auto", "always", "never"), default="auto", help="as of elutq quantize")
-    parser.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the reference)")
+    add_calibration(parser, "the reference")
     parser.add_argument("--epochs", type=int, default=1, metavar="N",
                         help="how often each block sees the calibration in the first step (default 1; 0: no first step)")
     parser.add_argument("--steps", type=int, default=160, metavar="N", help="windows of the second step (default 160; 0: no second step)")
@@ -49,7 +46,6 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..finetune import Options, finetune, open_reference, require_torch
-    from ..quantization import open_calibration
     from ..quantization.workspace import remove_if_nothing_is_finished
 
     require_torch()
@@ -59,8 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     work = Path(arguments.work or f"{arguments.output}.work")
     with remove_if_nothing_is_finished(work):
         reference = open_reference(arguments.reference, work)
-        calibration = open_calibration(reference, arguments.calibration, windows=arguments.windows, window=arguments.window,
-                                       bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+        calibration = read_calibration(arguments, reference)
         if not arguments.quiet:
             print(f"calibration: {calibration.count} samples of {calibration.name}", file=sys.stderr)
         options = Options(**{name: getattr(arguments, name) for name in (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import QuantizeError
+from .calibration import add_calibration, read_calibration
 from .progress import bar
 
 
@@ -37,15 +38,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--embedding", type=int, metavar="BITS", help="of the embedding, 0: float (default: the larger of 4 and --bits)")
     parser.add_argument("--head", type=int, metavar="BITS", help="of the output projection, likewise")
     parser.add_argument("--exclude", default="", metavar="REGEX", help="matrices whose node's name this matches stay float")
-    parser.add_argument("--calibration", metavar="SOURCE",
-                          help="a UTF-8 text; TOKENS.npy, ids [windows, tokens]; INPUTS.npz, an array for each input of the graph, for "
-                               "models that are no language models; or 'random', tokens drawn evenly. Default: a text that NumPy ships, "
-                               "poorer than one of the kind that the model is for")
-    parser.add_argument("--windows", type=int, default=64, metavar="N", help="samples of the calibration (default 64)")
-    parser.add_argument("--window", type=int, default=1024, metavar="N", help="tokens of each (default 1024)")
-    parser.add_argument("--bos", choices=("auto", "always", "never"), default="auto",
-                          help="begin windows with what the tokenizer puts before a text (auto), with BOS, or with nothing")
-    parser.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json or its folder (default: beside the model)")
+    add_calibration(parser, "the model")
     parser.add_argument("--seed", type=int, default=0, help="of --calibration random (default 0)")
     parser.add_argument("--damping", type=float, default=0.01, metavar="X",
                           help="added to the diagonal of the second moments, as a share of its mean (default 0.01)")
@@ -78,14 +71,13 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..quantization import Options, choose_once, estimate, open_calibration, open_engine, parse_size, quantize
+    from ..quantization import Options, choose_once, estimate, open_engine, parse_size, quantize
     from ..quantization.choose import CHOICE_SAMPLES, GROUPS
     from ..quantization.sizes import format_size
 
     size = None if arguments.target_size is None else parse_size(arguments.target_size)
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
-    calibration = open_calibration(arguments.model, arguments.calibration, windows=arguments.windows, window=arguments.window,
-                                   bos=arguments.bos, tokenizer=arguments.tokenizer, seed=arguments.seed)
+    calibration = read_calibration(arguments, arguments.model)
     say(f"calibration: {calibration.count} samples of {calibration.name}")
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
