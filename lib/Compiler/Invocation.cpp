@@ -102,6 +102,8 @@ private:
   DiagnosticCollector diagnostics;
   cpu::TargetInfo target;
   ModelFiles files;
+  /// What is done to float weights of this model.
+  QuantizationOptions quantization;
   std::string runtimeDir;
   int64_t maxContext = 0;
   OwningOpRef<ModuleOp> module;
@@ -228,11 +230,21 @@ Error Compilation::importAndNormalize() {
   return Error::success();
 }
 
+/// Whether some weights of the model were quantized before.
+static bool hasQuantizedWeights(mlir::ModuleOp module) {
+  return module.walk([](mlir::Operation *op) {
+    return isa<hlq::LinearOp, hlq::GatherOp>(op) ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
+  }).wasInterrupted();
+}
+
 Error Compilation::quantizeAndPack() {
+  quantization = options.quantization;
+  if (std::exchange(quantization.onlyFloatModels, false))
+    quantization.enabled = !hasQuantizedWeights(*module);
   diagnostics.takeRemark = [&](std::string, std::string text) { options.log("elutq-compile: " + text + "\n"); };
-  if (options.quantization.enabled)
-    if (Error error = runStage("quantize", formatQuantization(options.quantization), [&](mlir::OpPassManager &manager) {
-          buildQuantizeStage(manager, options.quantization, options.threads, !options.quiet);
+  if (quantization.enabled)
+    if (Error error = runStage("quantize", formatQuantization(quantization), [&](mlir::OpPassManager &manager) {
+          buildQuantizeStage(manager, quantization, options.threads, !options.quiet);
         }))
       return error;
   diagnostics.takeRemark = nullptr;
@@ -350,7 +362,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"kv_cache", options.cacheType},
       {"tuned", options.tune ? "1" : ""},
       {"bits", std::to_string(options.quantization.bits)},
-      {"quantization", formatQuantization(options.quantization)},
+      {"quantization", formatQuantization(quantization)},
       {"target", target.triple.str()},
       {"cpu", target.cpu},
       {"isa", target.getISA().str()},

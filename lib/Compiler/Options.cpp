@@ -41,9 +41,10 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
     options.enabled = false;
     return options;
   }
+  options.onlyFloatModels = text == "auto";
   auto [kind, rest] = text.split(':');
-  if (kind != "hlq")
-    return createStringError("--quantize: expected 'none' or 'hlq:bits=...,group=...', but got '%s'", text.str().c_str());
+  if (kind != "hlq" && text != "auto")
+    return createStringError("--quantize: expected 'auto', 'none' or 'hlq:bits=...,group=...', but got '%s'", text.str().c_str());
   bool embedding = false, head = false;
   while (!rest.empty()) {
     StringRef pair;
@@ -95,6 +96,8 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
 std::string elutq::formatQuantization(const QuantizationOptions &options) {
   if (!options.enabled)
     return "none";
+  if (options.onlyFloatModels)
+    return "auto";
   std::string text = "hlq:bits=" + std::to_string(options.bits) + ",group=" + std::to_string(options.groupSize) +
                      ",embedding=" + std::to_string(options.embeddingBits) + ",head=" + std::to_string(options.headBits);
   if (!options.plan.empty())

@@ -41,11 +41,11 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
                "onnx      IR: the imported graph"),
       cl::value_desc("kind"), cl::init("exe"), cl::cat(category));
   cl::opt<std::string> quantize(
-      "quantize", cl::desc("How to store float weights: none, or hlq with a comma-separated list of bits=1..4|8, "
+      "quantize", cl::desc("How to store float weights: auto (default: as they are in a model that has quantized ones, too, else "
+                           "hlq:bits=4,group=128,embedding=4,head=4), none (as they are), or hlq with a comma-separated list of bits=1..4|8, "
                            "group=16|32|64|128|256|0 (row), embedding=0..4|8, head=0..4|8 (0: float), plan=FILE of JSON "
-                           "{\"MATRIX\": {\"bits\": 3, \"group\": 64}, ...} (for --emit=hlq-onnx), exclude=REGEX of node names "
-                           "(last); default hlq:bits=4,group=128,embedding=4,head=4"),
-      cl::value_desc("hlq:key=value,..."), cl::init("hlq"), cl::cat(category));
+                           "{\"MATRIX\": {\"bits\": 3, \"group\": 64}, ...} (for --emit=hlq-onnx), exclude=REGEX of node names (last)"),
+      cl::value_desc("hlq:key=value,..."), cl::init("auto"), cl::cat(category));
   cl::opt<std::string> tables(
       "tables", cl::desc("Bits of an activation table's entries, or of an activation for 8-bit weights: 16 (default), 8 (faster "
                          "prefill, larger errors), or 16:REGEX, 16 for the nodes of these names and 8 for the others"),

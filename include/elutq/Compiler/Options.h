@@ -37,6 +37,8 @@ llvm::Expected<EmitKind> parseEmitKind(llvm::StringRef name);
 /// How float weights become HLQ weights.
 struct QuantizationOptions {
   bool enabled = true;
+  /// Whether the float weights of a model that has quantized ones, too, stay as they are.
+  bool onlyFloatModels = false;
   int64_t bits = 4;
   /// Columns per group: 16, 32, 64, 128, 256, or 0 for one group per row.
   int64_t groupSize = 128;
@@ -52,7 +54,7 @@ struct QuantizationOptions {
 /// Whether `size` is one of the above.
 bool isGroupSize(int64_t size);
 
-/// Parses `none` or `hlq[:key=value,...]` with the keys bits, group, embedding, head, plan and, at the end, exclude. Embedding and
+/// Parses `none`, `auto` (`hlq` for models without quantized weights) or `hlq[:key=value,...]` with the keys bits, group, embedding, head, plan and, at the end, exclude. Embedding and
 /// head have the larger of 4 and `bits` unless they are given.
 llvm::Expected<QuantizationOptions> parseQuantization(llvm::StringRef text);
 
