@@ -128,15 +128,21 @@ private:
     return plane == 0 ? sum : shiftLeft(sum, splat(getInts(kFloatLanes, 32), plane));
   }
 
-  /// Dword lanes: the sums of all planes together, of which as many as `planesAtOnce` are read at a time.
+  /// Dword lanes: the sums of all planes together, of which as many as `planesAtOnce` are read at a time. Those of each reading begin at
+  /// zero: one row has few sums, and each addition to one waits for the one before.
   SmallVector<Value> emitWeightedDwordSums(const TableGroup &u) {
-    SmallVector<Value> sums(tableParts * mTile, splat(getInts(kFloatLanes, 32), 0));
+    SmallVector<Value> zeros(tableParts * mTile, splat(getInts(kFloatLanes, 32), 0)), sums;
     for (int64_t first = 0; first < bits; first += planesAtOnce) {
       auto planes = llvm::to_vector(llvm::seq<int64_t>(first, std::min(first + planesAtOnce, bits)));
       SmallVector<Value> weights;
       for (int64_t plane : planes)
         weights.push_back(layout.isCompact() || plane > 0 ? getDwordWeights(plane) : Value());
-      sums = addLookups(u, planes, weights, sums);
+      SmallVector<Value> added = addLookups(u, planes, weights, zeros);
+      if (sums.empty())
+        sums = added;
+      else
+        for (auto [sum, addend] : llvm::zip_equal(sums, added))
+          sum = add(sum, addend);
     }
     return joinParts(std::move(sums));
   }
