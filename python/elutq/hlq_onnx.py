@@ -79,6 +79,9 @@ class HLQModel:
         slot = self.slots[name]
         return HLQMatrix(*(self.tensors.read(f"{name}.{part}") for part in PARTS), slot.bits, slot.k, slot.group_size)
 
+    def is_compact(self, name: str) -> bool:
+        return len(self.tensors.initializers[f"{name}.zeros"].dims) == 3
+
     def write(self, name: str, matrix: HLQMatrix) -> None:
         """Puts `matrix` in the place of the one of this name, which has the same form."""
         for part in PARTS:
