@@ -29,6 +29,8 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
     int64_t sumsOfPlane = layout.getParams() == Params::HLQ ? mTile * tableParts : 1;
     int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(elutq::kDwordSums / sumsOfPlane, 1) : 1;
     planesAtOnce = llvm::divideCeil(bits, llvm::divideCeil(bits, maxPlanes));
+    if (isDword && layout.isCompact())
+      planesAtOnce = bits;
     int64_t blocks = cast<MemRefType>(op.getScales().getType()).getDimSize(0);
     if (!isDword && blocks != ShapedType::kDynamic)
       readsOnce = blocks <= kPrefetchedBlocks;
@@ -128,21 +130,25 @@ private:
     return plane == 0 ? sum : shiftLeft(sum, splat(getInts(kFloatLanes, 32), plane));
   }
 
-  /// Dword lanes: the sums of all planes together, of which as many as `planesAtOnce` are read at a time. Those of each reading begin at
-  /// zero: one row has few sums, and each addition to one waits for the one before.
+  /// Dword lanes: the sums of all planes together, of which as many as `planesAtOnce` are read at a time. One row has few sums, and each
+  /// addition to one waits for the one before: its planes are added up in the end.
   SmallVector<Value> emitWeightedDwordSums(const TableGroup &u) {
-    SmallVector<Value> zeros(tableParts * mTile, splat(getInts(kFloatLanes, 32), 0)), sums;
+    int64_t perPlane = tableParts * mTile;
+    SmallVector<Value> sums;
     for (int64_t first = 0; first < bits; first += planesAtOnce) {
       auto planes = llvm::to_vector(llvm::seq<int64_t>(first, std::min(first + planesAtOnce, bits)));
       SmallVector<Value> weights;
       for (int64_t plane : planes)
         weights.push_back(layout.isCompact() || plane > 0 ? getDwordWeights(plane) : Value());
-      SmallVector<Value> added = addLookups(u, planes, weights, zeros);
-      if (sums.empty())
-        sums = added;
-      else
-        for (auto [sum, addend] : llvm::zip_equal(sums, added))
-          sum = add(sum, addend);
+      bool areApart = mTile == 1;
+      SmallVector<Value> zeros(perPlane * (areApart ? planes.size() : 1), splat(getInts(kFloatLanes, 32), 0));
+      SmallVector<Value> added = addLookups(u, planes, weights, zeros, areApart);
+      for (auto [i, sum] : llvm::enumerate(added)) {
+        if (static_cast<int64_t>(sums.size()) < perPlane)
+          sums.push_back(sum);
+        else
+          sums[i % perPlane] = add(sums[i % perPlane], sum);
+      }
     }
     return joinParts(std::move(sums));
   }
@@ -161,15 +167,16 @@ private:
   /// Dword lanes: the sums of each plane.
   SmallVector<Value> emitDwordSums(const TableGroup &u, ArrayRef<int64_t> planes) {
     SmallVector<Value> sums(planes.size() * tableParts * mTile, splat(getInts(kFloatLanes, 32), 0)), joined;
-    sums = addLookups(u, planes, {}, sums);
+    sums = addLookups(u, planes, {}, sums, /*areApart=*/true);
     for (size_t first = 0; first < sums.size(); first += tableParts * mTile)
       joined.append(joinParts(SmallVector<Value>(ArrayRef(sums).slice(first, tableParts * mTile))));
     return joined;
   }
 
-  /// Adds what the planes select to `sums`: those of each plane by itself, or, with `weights`, of all planes together; no weight
-  /// is one. A chunk is half a step; a look-up goes into four tables at once.
-  SmallVector<Value> addLookups(const TableGroup &u, ArrayRef<int64_t> planes, ArrayRef<Value> weights, SmallVector<Value> sums) {
+  /// Adds what the planes select, times `weights` where there are such, to `sums`: those of each plane if they are apart, or of all planes
+  /// together. A chunk is half a step; a look-up goes into four tables at once.
+  SmallVector<Value> addLookups(const TableGroup &u, ArrayRef<int64_t> planes, ArrayRef<Value> weights, SmallVector<Value> sums,
+                                bool areApart) {
     VectorType bytesType = getInts(64, 8), wordsType = getInts(kFloatLanes, 32);
     SmallVector<int8_t> tableOfByte;
     for (int64_t i = 0; i < 64; ++i)
@@ -185,7 +192,7 @@ private:
         Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
         for (auto [plane, places] : llvm::enumerate(indices)) {
           Value found = LookupOp::create(b, loc, bytesType, table, places);
-          Value &sum = sums[(weights.empty() ? plane * tableParts * mTile : 0) + i];
+          Value &sum = sums[(areApart ? plane * tableParts * mTile : 0) + i];
           if (!weights.empty() && weights[plane])
             sum = DotOp::create(b, loc, wordsType, sum, weights[plane], found);
           else
@@ -264,7 +271,8 @@ private:
   bool isDword;
   /// Dword lanes look up several planes in a table while it is in a register: a second pass over the tables of several rows
   /// of activations would find them in the stack, where LLVM keeps what is loaded twice. Byte lanes have no registers left.
-  /// One row waits for memory, and reads plane after plane: what lies side by side is one stream.
+  /// One row waits for memory, and reads plane after plane: what lies side by side is one stream. But with compact parameters LLVM, short
+  /// of registers, asks for the weights of all planes in one place then.
   int64_t planesAtOnce;
   /// Of the group, with compact parameters: `r_j` of 16 rows each, planes inner, and what `zc` has beside the scale.
   SmallVector<Value> ratios, middles;
