@@ -67,6 +67,7 @@ struct Result {
         isCompact(options.kind == ParameterKind::Compact), numScales(elutq::quantize::numScales(bits, options.kind)), planes(bits * rows * groups * group / 8, 0xee),
         scales(rows * groups * numScales), zeros(rows * groups * numZeroBytes(bits, options.kind)), rowLoss(rows),
         report(solveWithHessian(view, hessian, options, planes.data(), scales.data(), zeros.data(), rowLoss.data())) {}
+  uint16_t zero(int64_t index) const { return static_cast<uint16_t>(zeros[2 * index] | zeros[2 * index + 1] << 8); }
   unsigned code(int64_t row, int64_t column) const {
     unsigned code = 0;
     for (int64_t j = 0; j < bits; ++j)
@@ -82,7 +83,7 @@ struct Result {
         number += code >> j & 1 ? ratios[j] : 0;
       return static_cast<long double>(halfToFloat(scales[index])) * number;
     }
-    long double w = halfToFloat(static_cast<uint16_t>(zeros[2 * index] | zeros[2 * index + 1] << 8));
+    long double w = halfToFloat(zero(index));
     for (int64_t j = 0; j < bits; ++j)
       if (code >> j & 1)
         w += static_cast<long double>(halfToFloat(scales[index * numScales + (numScales == 1 ? 0 : j)])) * (numScales == 1 ? 1 << j : 1);
@@ -479,7 +480,7 @@ TEST(HessianSolverTest, TernaryHasThreeValues) {
   ASSERT_EQ(result.report.error, "");
   for (int64_t i = 0; i < 4 * 2; ++i) {
     EXPECT_EQ(result.scales[2 * i], result.scales[2 * i + 1]);
-    EXPECT_EQ(result.zeros[i], result.scales[2 * i] ^ 0x8000);
+    EXPECT_EQ(result.zero(i), result.scales[2 * i] ^ 0x8000);
   }
 }
 
