@@ -24,11 +24,21 @@ static std::vector<float> getRow(const ProductOptions &options, const Weights &w
   std::vector<float> result(static_cast<size_t>(options.k));
   for (int64_t column = 0; column < options.k; ++column) {
     int64_t group = n * groups + column / options.group;
+    auto hasBit = [&](int64_t j) {
+      return weights.planes[static_cast<size_t>((j * options.n + n) * rowBytes + column / 8)] >> column % 8 & 1;
+    };
+    if (!weights.ratios.empty()) {
+      const uint8_t *ratios = weights.ratios.data() + group * (options.bits + 1);
+      int code = ratios[options.bits] - 128;
+      for (int64_t j = 0; j < options.bits; ++j)
+        code += hasBit(j) ? ratios[j] : 0;
+      result[static_cast<size_t>(column)] = load(weights.scales16, weights.scales32, group) * static_cast<float>(code);
+      continue;
+    }
     float value = weights.zeroPoint ? -static_cast<float>(weights.zeroPoint) * load(weights.scales16, weights.scales32, group)
                                     : load(weights.zeros16, weights.zeros32, group);
     for (int64_t j = 0; j < options.bits; ++j) {
-      uint8_t byte = weights.planes[static_cast<size_t>((j * options.n + n) * rowBytes + column / 8)];
-      if (byte >> column % 8 & 1)
+      if (hasBit(j))
         value += isHLQ ? load(weights.scales16, weights.scales32, group * scalesPerGroup + j)
                        : load(weights.scales16, weights.scales32, group) * static_cast<float>(1 << j);
     }

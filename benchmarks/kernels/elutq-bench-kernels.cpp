@@ -44,8 +44,8 @@ static Error verify(const ProductOptions &options) {
       return error;
   if (!is_contained({16, 32, 64, 128, 256}, options.group))
     return createStringError("expected -group to be 16, 32, 64, 128 or 256, but got " + Twine(options.group));
-  if (!is_contained({"hlq", "uniform", "symmetric"}, options.params))
-    return createStringError("expected -params to be hlq, uniform or symmetric, but got '" + options.params + "'");
+  if (!is_contained({"hlq", "uniform", "symmetric", "compact"}, options.params))
+    return createStringError("expected -params to be hlq, uniform, symmetric or compact, but got '" + options.params + "'");
   if (options.paramType != "f16" && options.paramType != "f32")
     return createStringError("expected -param-type to be f16 or f32, but got '" + options.paramType + "'");
   if (!is_contained({"auto", "lut", "dot"}, options.algorithm))
@@ -68,7 +68,7 @@ static Expected<Options> parseCommandLine(int argc, char **argv) {
   cl::opt<int64_t, true> n("n", cl::desc("Rows of weights; default 4096"), cl::location(product.n), cl::init(4096),
                            cl::cat(category));
   cl::opt<int64_t, true> k("k", cl::desc("Columns; default 4096"), cl::location(product.k), cl::init(4096), cl::cat(category));
-  cl::opt<std::string, true> params("params", cl::desc("Parameters of a group: hlq (default), uniform or symmetric"),
+  cl::opt<std::string, true> params("params", cl::desc("Parameters of a group: hlq (default), uniform, symmetric or compact"),
                                     cl::location(product.params), cl::init("hlq"), cl::cat(category));
   cl::opt<std::string, true> paramType("param-type", cl::desc("Type of the parameters: f16 (default) or f32"),
                                        cl::location(product.paramType), cl::init("f16"), cl::cat(category));

@@ -31,12 +31,12 @@ extern "C" {
 #endif
 
 /** Changes when existing callers must be recompiled. */
-#define ELUTQ_QUANTIZE_VERSION 1u
+#define ELUTQ_QUANTIZE_VERSION 2u
 
 typedef struct ElutqHessian ElutqHessian;
 
 typedef enum ElutqDataType { ELUTQ_F32 = 0, ELUTQ_F16 = 1, ELUTQ_BF16 = 2 } ElutqDataType;
-typedef enum ElutqParameterKind { ELUTQ_HLQ = 0, ELUTQ_UNIFORM = 1, ELUTQ_TERNARY = 2 } ElutqParameterKind;
+typedef enum ElutqParameterKind { ELUTQ_HLQ = 0, ELUTQ_UNIFORM = 1, ELUTQ_TERNARY = 2, ELUTQ_COMPACT = 3 } ElutqParameterKind;
 typedef enum ElutqColumnOrder { ELUTQ_NATURAL = 0, ELUTQ_GROUPS = 1, ELUTQ_COLUMNS = 2 } ElutqColumnOrder;
 
 /** A matrix of `rows` outputs by `columns` inputs; strides count elements. */
@@ -102,14 +102,15 @@ ELUTQ_QUANTIZE_API void elutqHessianGetInfo(const ElutqHessian *hessian, ElutqHe
 ELUTQ_QUANTIZE_API void elutqHessianComputeLoss(const ElutqHessian *hessian, const float *weights, const float *values,
                                                 int64_t rows, double *loss, uint32_t threads);
 
-/** Bytes of planes or codes, and numbers of f16 scales and zeros, that elutqSolve writes. */
+/** Bytes of planes or codes, the number of f16 scales, and bytes of zeros that elutqSolve writes. */
 ELUTQ_QUANTIZE_API void elutqSolveGetSizes(int64_t rows, int64_t columns, const ElutqSolveOptions *options, int64_t *planeBytes,
-                                           int64_t *scales, int64_t *zeros);
+                                           int64_t *scales, int64_t *zeroBytes);
 
-/** Quantizes a matrix; without a Hessian by its values alone. `rowLoss` `[rows]` and `report` may be null; with 8 bits
+/** Quantizes a matrix; without a Hessian by its values alone. `zeros` are f16 `[rows][G]`, or with compact parameters bytes `[rows][G][bits + 1]`:
+ *  the ratios of the planes, and the code of a weight without bits, which is 128 more than its number of steps. `rowLoss` `[rows]` and `report` may be null; with 8 bits
  *  `rowLoss` must be. */
 ELUTQ_QUANTIZE_API int32_t elutqSolve(const ElutqMatrix *weights, const ElutqHessian *hessian, const ElutqSolveOptions *options,
-                                      uint8_t *planes, uint16_t *scales, uint16_t *zeros, double *rowLoss,
+                                      uint8_t *planes, uint16_t *scales, void *zeros, double *rowLoss,
                                       ElutqSolveReport *report);
 
 #ifdef __cplusplus

@@ -141,21 +141,26 @@ static int64_t getMaxRowTile(const ISAProperties &isa, KernelAlgorithm algorithm
 /// Bits of rounded activations that meet codes made from planes.
 static int64_t getDotBits(const ISAProperties &isa, int64_t tableBits) { return isa.hasByteDot ? tableBits : 16; }
 
-double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits, const ProductShape &shape) {
+double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, int64_t tableBits, const ProductShape &shape) {
   const ISAProperties &p = getProperties(isa);
-  double m = shape.rows, planes = bits;
+  double m = shape.rows, planes = layout.bits;
   // What 16 rows of weights have to bear of what all share.
   double entries = m * 16 / shape.n;
   if (algorithm == KernelAlgorithm::Lut) {
-    int64_t tile = getMaxRowTile(p, algorithm, bits, tableBits), passes = (shape.rows + tile - 1) / tile;
+    int64_t tile = getMaxRowTile(p, algorithm, layout.bits, tableBits), passes = (shape.rows + tile - 1) / tile;
     // Byte lanes pass over the planes for each byte of the entries.
     int64_t parts = tableBits / 8, readings = p.lane == byteLane ? parts : 1;
     return planes * (parts * p.lookup * m + readings * p.index * passes + p.wait) +
            entries * (parts == 1 ? p.narrowTables : p.wideTables);
   }
   int64_t dotBits = getDotBits(p, tableBits);
-  return dotBits / 8 * (p.expand + planes * p.expandPlane) + m * (dotBits == 16 ? p.wordDots : p.byteDots) +
-         entries * p.rounding;
+  double codeBytes = dotBits / 8, dots = dotBits == 16 ? p.wordDots : p.byteDots;
+  if (isa == KernelISA::AVX512AMX && dotBits == 16 && layout.params == quantize::PackedLayout::Params::Compact) {
+    // Tiles multiply the bytes of words one by one, and compact codes have one: two products of bytes in place of four.
+    codeBytes = 1;
+    dots = (p.byteDots + p.wordDots) / 2;
+  }
+  return codeBytes * (p.expand + planes * p.expandPlane) + m * dots + entries * p.rounding;
 }
 
 /// Row blocks of a task.
@@ -180,7 +185,7 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
                           int64_t tableBits, std::optional<KernelAlgorithm> algorithm) {
   const ISAProperties &p = getProperties(isa);
   auto estimate = [&](KernelAlgorithm algorithm) {
-    return estimateCycles(isa, algorithm, layout.bits, tableBits, shape);
+    return estimateCycles(isa, algorithm, layout, tableBits, shape);
   };
   KernelChoice choice;
   if (layout.hasCodes())
@@ -242,8 +247,8 @@ std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayou
   if (algorithm || layout.hasCodes())
     return result;
   KernelAlgorithm other = model.algorithm == KernelAlgorithm::Lut ? KernelAlgorithm::Dot : KernelAlgorithm::Lut;
-  if (estimateCycles(isa, other, layout.bits, tableBits, shape) <=
-      hopelessCost * estimateCycles(isa, model.algorithm, layout.bits, tableBits, shape))
+  if (estimateCycles(isa, other, layout, tableBits, shape) <=
+      hopelessCost * estimateCycles(isa, model.algorithm, layout, tableBits, shape))
     addNear(chooseKernel(isa, layout, shape, tableBits, other));
   return result;
 }

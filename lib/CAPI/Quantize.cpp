@@ -116,17 +116,22 @@ void elutqSolveGetSizes(int64_t rows, int64_t columns, const ElutqSolveOptions *
   ElutqSolveOptions options = complete(given, elutqSolveOptionsInit);
   int64_t groups = options.groupSize > 0 ? numGroups(columns, options.groupSize) : 0;
   *planeBytes = numPlaneBytes(options.bits, rows, groups, options.groupSize);
-  *scales = rows * groups * (options.kind == ELUTQ_UNIFORM ? 1 : numScales(options.bits));
-  *zeros = rows * groups;
+  auto kind = static_cast<ParameterKind>(options.kind);
+  *scales = rows * groups * numScales(options.bits, kind);
+  *zeros = rows * groups * numZeroBytes(options.bits, kind);
 }
 
 static std::string solve(const MatrixView &view, const Hessian *hessian, const ElutqSolveOptions &options, uint8_t *planes,
-                         uint16_t *scales, uint16_t *zeros, double *rowLoss, ElutqSolveReport *report) {
+                         uint16_t *scales, void *zeros, double *rowLoss, ElutqSolveReport *report) {
   ElutqSolveReport result = {};
   if (options.bits == 8) {
     if (hessian || rowLoss || options.kind == ELUTQ_TERNARY)
       return "8 bits are fitted to the weights alone, without a Hessian and losses of rows";
-    FitOptions settings{8, options.groupSize, options.fitIterations, options.threads};
+    FitOptions settings;
+    settings.bits = 8;
+    settings.groupSize = options.groupSize;
+    settings.maxIterations = options.fitIterations;
+    settings.threads = options.threads;
     FitReport fit = fitHLQ(view, settings, planes, scales, zeros);
     result = {sizeof result, 0, fit.clampedGroups, fit.squaredError, fit.squaredError, fit.squaredNorm, fit.cpuSeconds};
     if (report)
@@ -167,13 +172,13 @@ static std::string solve(const MatrixView &view, const Hessian *hessian, const E
 }
 
 int32_t elutqSolve(const ElutqMatrix *weights, const ElutqHessian *hessian, const ElutqSolveOptions *given, uint8_t *planes,
-                   uint16_t *scales, uint16_t *zeros, double *rowLoss, ElutqSolveReport *report) {
+                   uint16_t *scales, void *zeros, double *rowLoss, ElutqSolveReport *report) {
   return guard([&]() -> std::string {
     ElutqSolveOptions options = complete(given, elutqSolveOptionsInit);
     if (!weights || weights->structSize < sizeof *weights || !planes || !scales || !zeros)
       return "expected weights, and memory for planes, scales and zeros";
-    if (weights->type < ELUTQ_F32 || weights->type > ELUTQ_BF16 || options.kind < ELUTQ_HLQ || options.kind > ELUTQ_TERNARY)
-      return "expected a data type and a kind of parameters from 0 to 2";
+    if (weights->type < ELUTQ_F32 || weights->type > ELUTQ_BF16 || options.kind < ELUTQ_HLQ || options.kind > ELUTQ_COMPACT)
+      return "expected a data type from 0 to 2 and a kind of parameters from 0 to 3";
     MatrixView view{weights->data,    static_cast<DataType>(weights->type), weights->rows, weights->columns,
                     weights->rowStride, weights->columnStride};
     return solve(view, hessian ? hessian->hessian.get() : nullptr, options, planes, scales, zeros, rowLoss, report);

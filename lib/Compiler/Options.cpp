@@ -63,6 +63,12 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
       options.plan = value.str();
       continue;
     }
+    if (key == "params") {
+      if (value != "hlq" && value != "compact")
+        return createStringError("--quantize: expected params to be hlq or compact, but got '%s'", value.str().c_str());
+      options.params = value.str();
+      continue;
+    }
     int64_t *number = StringSwitch<int64_t *>(key)
                           .Case("bits", &options.bits)
                           .Case("group", &options.groupSize)
@@ -70,7 +76,7 @@ Expected<QuantizationOptions> elutq::parseQuantization(StringRef text) {
                           .Case("head", &options.headBits)
                           .Default(nullptr);
     if (!number)
-      return createStringError("--quantize: unknown key '%s', expected bits, group, embedding, head, plan or exclude",
+      return createStringError("--quantize: unknown key '%s', expected bits, group, embedding, head, params, plan or exclude",
                                key.str().c_str());
     if (value.getAsInteger(10, *number))
       return createStringError("--quantize: expected a number for %s, but got '%s'", key.str().c_str(),
@@ -100,6 +106,8 @@ std::string elutq::formatQuantization(const QuantizationOptions &options) {
     return "auto";
   std::string text = "hlq:bits=" + std::to_string(options.bits) + ",group=" + std::to_string(options.groupSize) +
                      ",embedding=" + std::to_string(options.embeddingBits) + ",head=" + std::to_string(options.headBits);
+  if (options.params != "hlq")
+    text += ",params=" + options.params;
   if (!options.plan.empty())
     text += ",plan=" + options.plan;
   if (!options.exclude.empty())

@@ -38,6 +38,8 @@ static Expected<std::optional<HLQMatrix>> quantizeMatrix(const FloatMatrix &matr
   // One group per row: the row, rounded up to what a row of packed planes can hold.
   fit.groupSize = choice.groupSize ? choice.groupSize : (matrix.k + 31) / 32 * 32;
   fit.threads = options.threads;
+  if (options.quantization.params == "compact")
+    fit.kind = quantize::ParameterKind::Compact;
   Expected<HLQMatrix> result = fitMatrix(matrix, fit);
   if (!result)
     return result.takeError();

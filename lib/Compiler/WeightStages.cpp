@@ -19,6 +19,7 @@ void elutq::buildQuantizeStage(mlir::OpPassManager &manager, const QuantizationO
   quantize.groupSize = options.groupSize;
   quantize.embeddingBits = options.embeddingBits;
   quantize.headBits = options.headBits;
+  quantize.params = options.params;
   quantize.exclude = options.exclude;
   quantize.threads = threads;
   quantize.progress = progress;

@@ -24,7 +24,7 @@ struct UnitLayout {
         unitColumns(layout.getUnitColumns()), unitBytes(layout.getUnitBytes()),
         groupsPerUnit(unitColumns / layout.getGroupSize()), planeBytes(unitColumns / stepColumns * vectorBytes),
         planesBytes(layout.getNumPlanes() * planeBytes), paramBytes(layout.getParamType().getIntOrFloatBitWidth() / 8),
-        groupParamBytes((layout.getScalesPerGroup() + layout.hasZero()) * rows * paramBytes) {}
+        groupParamBytes(layout.getGroupParamBytes()), ratioBytes(rows * paramBytes) {}
 
   int64_t rows, stepColumns, vectorBytes, unitColumns, unitBytes;
   int64_t groupsPerUnit;
@@ -32,6 +32,8 @@ struct UnitLayout {
   int64_t planeBytes, planesBytes;
   /// Bytes of one parameter and of all parameters of a group.
   int64_t paramBytes, groupParamBytes;
+  /// Where the ratios of compact parameters begin in those of a group.
+  int64_t ratioBytes;
 };
 
 /// What is taken from a stored code of 8 bits: the offset of `hlq.quantize_rows` makes up for it.

@@ -28,7 +28,7 @@ struct Solve {
   const HessianSolveOptions &options;
   uint8_t *planes;
   uint16_t *scales;
-  uint16_t *zeros;
+  void *zeros;
   double *rowLoss;
   const TileKernels &kernels = getTileKernels();
   ParameterSpace space{options.kind, static_cast<int>(options.bits)};
@@ -95,7 +95,7 @@ private:
       int64_t begin = hessian.groupOffsets[group], end = hessian.groupOffsets[group + 1];
       fit.fit(end - begin, rest.data() + begin * kTileRows, options.isWeighted ? hessian.costs.data() + begin : nullptr,
               options.fitIterations, options.starts);
-      std::copy(&fit.parameters[0][0], &fit.parameters[0][0] + space.size * kTileRows, &tile.groupParameters(group)[0][0]);
+      std::copy(&fit.parameters[0][0], &fit.parameters[0][0] + space.numRows() * kTileRows, &tile.groupParameters(group)[0][0]);
       report.clampedGroups += std::count(fit.isCut, fit.isCut + tile.rows, true);
       std::copy(fit.values(), fit.values() + (end - begin) * kTileRows, tile.values.data() + begin * kTileRows);
       std::copy(fit.codes(), fit.codes() + (end - begin) * kTileRows, tile.codes.data() + begin * kTileRows);
@@ -126,7 +126,7 @@ private:
     for (int64_t r = 0; r < tile.rows; ++r) {
       for (int64_t group = 0; group < groups; ++group) {
         int64_t at = (firstRow + r) * groups + hessian.groups[group];
-        space.store(tile.groupParameters(group), static_cast<int>(r), scales + at * space.numScales(), zeros + at);
+        space.store(tile.groupParameters(group), static_cast<int>(r), at, scales, zeros);
       }
     }
   }
@@ -150,7 +150,7 @@ static std::string checkOptions(const MatrixView &weights, const Hessian &hessia
 
 HessianReport elutq::quantize::solveWithHessian(const MatrixView &weights, const Hessian &hessian,
                                                 const HessianSolveOptions &options, uint8_t *planes, uint16_t *scales,
-                                                uint16_t *zeros, double *rowLoss) {
+                                                void *zeros, double *rowLoss) {
   HessianReport total;
   total.error = checkOptions(weights, hessian, options);
   if (!total.error.empty() || weights.rows == 0)

@@ -17,7 +17,7 @@ const char *PackedLayout::verify() const {
     return "expected bits to be 1 to 4 or 8";
   if (hasCodes() && lane != Lane::Dword)
     return "expected dword lanes with 8 bits";
-  if (hasCodes() && params == Params::HLQ)
+  if (hasCodes() && params != Params::Uniform && params != Params::Symmetric)
     return "expected params to be uniform or symmetric with 8 bits";
   if (lane == Lane::Dword ? rows != 16 : rows != 16 && rows != 32 && rows != 64)
     return "expected rows to be 16 with dword lanes, or 16, 32 or 64 with byte lanes";
@@ -101,22 +101,21 @@ struct Packer {
   }
 
   void packParams(int64_t firstRow, int64_t validRows, int64_t unit, uint8_t *out) const {
-    int64_t scalesPerGroup = layout.scalesPerGroup();
     int64_t firstGroup = unit * layout.groupsPerUnit();
     int64_t endGroup = std::min(firstGroup + layout.groupsPerUnit(), groups);
     for (int64_t group = firstGroup; group < endGroup; ++group) {
-      for (int64_t j = 0; j < scalesPerGroup; ++j, out += layout.rows * layout.paramBytes)
-        copyColumn(scales, (firstRow * groups + group) * scalesPerGroup + j, groups * scalesPerGroup, validRows, out);
-      if (layout.hasZero()) {
-        copyColumn(zeros, firstRow * groups + group, groups, validRows, out);
-        out += layout.rows * layout.paramBytes;
-      }
+      out = copyColumns(scales, layout.scalesPerGroup(), layout.paramBytes, group, firstRow, validRows, out);
+      out = copyColumns(zeros, layout.zerosPerGroup(), layout.zeroBytes(), group, firstRow, validRows, out);
     }
   }
 
-  void copyColumn(const uint8_t *source, int64_t first, int64_t stride, int64_t count, uint8_t *out) const {
-    for (int64_t row = 0; row < count; ++row)
-      std::memcpy(out + row * layout.paramBytes, source + (first + row * stride) * layout.paramBytes, layout.paramBytes);
+  /// Puts each of the `perGroup` elements of `bytes` bytes that `source` has for a group and row beside those of the other rows.
+  uint8_t *copyColumns(const uint8_t *source, int64_t perGroup, int64_t bytes, int64_t group, int64_t firstRow, int64_t validRows,
+                       uint8_t *out) const {
+    for (int64_t j = 0; j < perGroup; ++j, out += layout.rows * bytes)
+      for (int64_t row = 0; row < validRows; ++row)
+        std::memcpy(out + row * bytes, source + (((firstRow + row) * groups + group) * perGroup + j) * bytes, bytes);
+    return out;
   }
 };
 } // namespace
@@ -134,8 +133,6 @@ void elutq::quantize::unpackRow(const PackedLayout &layout, int64_t groups, cons
   int64_t lane = row % layout.rows;
   const uint8_t *block = packed + row / layout.rows * layout.rowBlockBytes(groups);
   int64_t rowBytes = layout.rowBytes(groups), stepBytes = layout.stepBytes();
-  int64_t scalesPerGroup = layout.scalesPerGroup();
-  int64_t paramRow = layout.rows * layout.paramBytes;
   auto *scaleOut = static_cast<uint8_t *>(scales);
   auto *zeroOut = static_cast<uint8_t *>(zeros);
   for (int64_t unit = 0; unit < layout.unitsPerRow(groups); ++unit, block += layout.unitBytes()) {
@@ -154,13 +151,12 @@ void elutq::quantize::unpackRow(const PackedLayout &layout, int64_t groups, cons
     int64_t firstGroup = unit * layout.groupsPerUnit();
     int64_t endGroup = std::min(firstGroup + layout.groupsPerUnit(), groups);
     for (int64_t group = firstGroup; group < endGroup; ++group) {
-      for (int64_t j = 0; j < scalesPerGroup; ++j, source += paramRow)
-        std::memcpy(scaleOut + (group * scalesPerGroup + j) * layout.paramBytes, source + lane * layout.paramBytes,
-                    layout.paramBytes);
-      if (layout.hasZero()) {
-        std::memcpy(zeroOut + group * layout.paramBytes, source + lane * layout.paramBytes, layout.paramBytes);
-        source += paramRow;
-      }
+      auto take = [&](uint8_t *to, int64_t perGroup, int64_t bytes) {
+        for (int64_t j = 0; j < perGroup; ++j, source += layout.rows * bytes)
+          std::memcpy(to + (group * perGroup + j) * bytes, source + lane * bytes, bytes);
+      };
+      take(scaleOut, layout.scalesPerGroup(), layout.paramBytes);
+      take(zeroOut, layout.zerosPerGroup(), layout.zeroBytes());
     }
   }
 }

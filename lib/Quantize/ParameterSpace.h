@@ -13,9 +13,9 @@
 
 namespace elutq::quantize {
 
-constexpr int kMaxParameters = kMaxPlanes + 1;
+constexpr int kMaxParameters = kMaxPlanes + 2;
 
-/// The free parameters of a group in a tile, `[i][r]`.
+/// The free parameters of a group in a tile, `[i][r]`; behind compact ones, which are whole numbers of it once they are rounded, the step.
 typedef float TileParameters[kMaxParameters][kTileRows];
 
 /// The code words of a group are linear in its free parameters: word[c] = sum over i < size of design[c][i] * parameter[i].
@@ -25,14 +25,20 @@ struct ParameterSpace {
 
   /// Parameters whose part in a word depends on the code: all but the zero.
   int numVarying() const { return hasZero ? size - 1 : size; }
-  /// Scales that are stored for a group.
-  int numScales() const { return kind == ParameterKind::Uniform ? 1 : bits; }
+  /// Whether each plane has a scale of its own.
+  bool hasPlaneScales() const { return kind == ParameterKind::HLQ || isCompact(); }
+  bool isCompact() const { return kind == ParameterKind::Compact; }
+  /// Rows of `TileParameters` that are in use.
+  int numRows() const { return isCompact() ? size + 1 : size; }
   /// The code words of all rows, sorted.
   void makeWords(const TileKernels &kernels, const TileParameters &parameters, TileWords &words) const;
-  /// Rounds the parameters of row `r` to what can be stored. True if one had to be cut to the range of f16.
-  bool round(TileParameters &parameters, int r) const;
-  /// What is stored of the rounded parameters of row `r`: `numScales` scales and a zero.
-  void store(const TileParameters &parameters, int r, uint16_t *scales, uint16_t *zero) const;
+  /// Rounds the parameters of row `r` to what can be stored. True if one had to be cut to the range of f16. Compact ones become whole
+  /// numbers of the least step by `stepShare`; where a scale is negative, code words change their codes.
+  bool round(TileParameters &parameters, int r, double stepShare = 1) const;
+  /// Makes the compact scales of row `r` positive without changing its code words; returns the planes whose bits then have to change.
+  int flipNegative(TileParameters &parameters, int r) const;
+  /// Stores the rounded parameters of row `r` as those of group `index` of a matrix, in the form of `fitHLQ`.
+  void store(const TileParameters &parameters, int r, int64_t index, uint16_t *scales, void *zeros) const;
 
   ParameterKind kind;
   int bits, size;

@@ -22,7 +22,7 @@ struct Fit {
   const FitOptions &options;
   uint8_t *planes;
   uint16_t *scales;
-  uint16_t *zeros;
+  void *zeros;
   int64_t groups = numGroups(view.cols, options.groupSize);
   int64_t rowBytes = numPlaneBytes(options.bits == 8 ? 8 : 1, 1, groups, options.groupSize);
 
@@ -38,7 +38,7 @@ struct Fit {
 
 private:
   void fitPlanes(int64_t firstRow, int64_t rows, FitReport &report) const {
-    ParameterSpace space(ParameterKind::HLQ, static_cast<int>(options.bits));
+    ParameterSpace space(options.kind, static_cast<int>(options.bits));
     TileFit fit(getTileKernels(), space, options.groupSize);
     std::vector<float> tile(options.groupSize * kTileRows);
     for (int64_t group = 0; group < groups; ++group) {
@@ -50,7 +50,7 @@ private:
       writeTilePlanes(fit.codes(), cols, options.groupSize, options.bits, firstRow, rows, firstCol, view.rows, rowBytes, planes);
       for (int64_t r = 0; r < rows; ++r) {
         int64_t index = (firstRow + r) * groups + group;
-        space.store(fit.parameters, static_cast<int>(r), scales + index * options.bits, zeros + index);
+        space.store(fit.parameters, static_cast<int>(r), index, scales, zeros);
         report.squaredError += fit.error[r];
         report.uniformError += fit.uniformError[r];
         report.clampedGroups += fit.isCut[r];
@@ -94,7 +94,7 @@ private:
           return;
         }
         scales[index] = fit.theta[0];
-        zeros[index] = fit.theta[1];
+        static_cast<uint16_t *>(zeros)[index] = fit.theta[1];
         uint8_t *out = planes + row * rowBytes + firstCol;
         std::copy_n(fit.codes(), cols, out);
         std::fill(out + cols, out + options.groupSize, 0);
@@ -109,12 +109,14 @@ private:
 } // namespace
 
 FitReport elutq::quantize::fitHLQ(const MatrixView &weights, const FitOptions &options, uint8_t *planes,
-                                  uint16_t *scales, uint16_t *zeros) {
+                                  uint16_t *scales, void *zeros) {
   FitReport total;
   if (!isBits(options.bits))
     total.error = "expected 1 to 4 or 8 bits, but got " + std::to_string(options.bits);
   else if (options.groupSize <= 0 || options.groupSize % 8 != 0)
     total.error = "expected the group size to be a positive multiple of 8, but got " + std::to_string(options.groupSize);
+  else if (options.kind != ParameterKind::HLQ && options.kind != ParameterKind::Compact)
+    total.error = "expected HLQ or compact parameters";
   else if (weights.rows < 0 || weights.cols < 0)
     total.error = "expected a matrix, but got negative dimensions";
   if (!total.error.empty() || weights.rows == 0 || weights.cols == 0)

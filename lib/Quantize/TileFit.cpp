@@ -11,6 +11,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "TileFit.h"
+#include "CompactGrid.h"
+#include "elutq/Quantize/Float16.h"
 
 #include <algorithm>
 #include <cmath>
@@ -85,7 +87,7 @@ void TileFit::normalize(const float *weights, const float *costs) {
 void TileFit::setStart(int64_t start) {
   static constexpr double shares[] = {1.0, 0.8, 0.6};
   int top = (1 << space.bits) - 1;
-  if (start < 3 || space.kind != ParameterKind::HLQ) {
+  if (start < 3 || !space.hasPlaneScales()) {
     double share = start < 3 ? shares[start] : 0.45;
     for (int r = 0; r < kTileRows; ++r) {
       if (!space.hasZero) {
@@ -94,7 +96,7 @@ void TileFit::setStart(int64_t start) {
       }
       double low = mean[r] * (1 - share), step = share / top;
       for (int i = 0; i < space.numVarying(); ++i)
-        theta[i][r] = step * (space.kind == ParameterKind::HLQ ? 1 << i : 1);
+        theta[i][r] = step * (space.hasPlaneScales() ? 1 << i : 1);
       theta[space.size - 1][r] = low;
     }
     return;
@@ -238,8 +240,8 @@ void TileFit::alternate(int64_t maxIterations, std::vector<double> *trace) {
   }
 }
 
-/// Rounds normalized parameters to f16 and takes them for the rows in which their error is smaller.
-void TileFit::tryRounded(const Doubles *candidate, const float *weights) {
+/// Rounds normalized parameters to what can be stored and takes them for the rows in which their error is smaller.
+void TileFit::tryRounded(const Doubles *candidate, const float *weights, double stepShare) {
   TileParameters rounded;
   bool cut[kTileRows];
   for (int i = 0; i < space.size; ++i)
@@ -248,8 +250,13 @@ void TileFit::tryRounded(const Doubles *candidate, const float *weights) {
       rounded[i][r] = static_cast<float>(candidate[i][r] * range[r] + (isZero ? shift[r] : 0.0));
     }
   for (int r = 0; r < kTileRows; ++r)
-    cut[r] = space.round(rounded, r);
-  space.makeWords(kernels, rounded, words);
+    cut[r] = space.round(rounded, r, stepShare);
+  tryParameters(rounded, cut, weights);
+}
+
+/// Takes parameters for the rows in which their error is smaller.
+void TileFit::tryParameters(const TileParameters &candidate, const bool *cut, const float *weights) {
+  space.makeWords(kernels, candidate, words);
   double candidateError[kTileRows];
   kernels.assign(words, space.bits, columns, weights, columnWeights.data(), valuesOfOther.data(), codesOfOther.data(),
                  candidateError);
@@ -258,13 +265,47 @@ void TileFit::tryRounded(const Doubles *candidate, const float *weights) {
       continue;
     error[r] = candidateError[r];
     isCut[r] = cut[r];
-    for (int i = 0; i < space.size; ++i)
-      parameters[i][r] = rounded[i][r];
+    for (int i = 0; i < space.numRows(); ++i)
+      parameters[i][r] = candidate[i][r];
     for (int64_t k = 0; k < columns; ++k) {
       valuesOfBest[k * kTileRows + r] = valuesOfOther[k * kTileRows + r];
       codesOfBest[k * kTileRows + r] = codesOfOther[k * kTileRows + r];
     }
   }
+}
+
+/// Compact parameters: rounds the best that was found to other steps, too, and then solves for the step of the best numbers alone.
+void TileFit::trySteps(const float *weights) {
+  // Each choice of codes takes as long as a round of the fit.
+  for (int share = kLeastShare; share <= kGreatestShare; share += 2)
+    tryRounded(bestTheta, weights, share / 100.0);
+  for (int i = 0; i < space.size; ++i)
+    for (int r = 0; r < kTileRows; ++r) {
+      bool isZero = i == space.bits;
+      theta[i][r] = range[r] > 0 ? (static_cast<double>(parameters[i][r]) - (isZero ? shift[r] : 0.0)) / range[r] : 0.0;
+    }
+  chooseCodes();
+  TileParameters solved;
+  for (int r = 0; r < kTileRows; ++r) {
+    // With a word as a number of steps q, the least of sum over c of counts (S q)^2 - 2 sums S q.
+    double step = static_cast<double>(parameters[space.size][r]), products = 0, squares = 0;
+    for (int c = 0; c < 1 << space.bits; ++c) {
+      double word = 0;
+      for (int i = 0; i < space.size; ++i)
+        word += static_cast<double>(space.design[c][i]) * static_cast<double>(parameters[i][r]);
+      products += word * (counts[c][r] * shift[r] + range[r] * sums[c][r]);
+      squares += word * word * counts[c][r];
+    }
+    double factor = squares > 0 && products > 0 ? products / squares : 1.0;
+    float rounded = halfToFloat(floatToHalf(static_cast<float>(std::min(step * factor, 65504.0))));
+    for (int i = 0; i < space.size; ++i)
+      solved[i][r] = step > 0 ? rounded * static_cast<float>(std::nearbyint(static_cast<double>(parameters[i][r]) / step)) : 0.0f;
+    solved[space.size][r] = rounded;
+  }
+  // A row that this improves keeps whether its step was cut.
+  bool cut[kTileRows];
+  std::copy(isCut, isCut + kTileRows, cut);
+  tryParameters(solved, cut, weights);
 }
 
 void TileFit::fit(int64_t number, const float *weights, const float *costs, int64_t maxIterations, int64_t starts,
@@ -282,5 +323,8 @@ void TileFit::fit(int64_t number, const float *weights, const float *costs, int6
     setStart(start);
     alternate(maxIterations, start == 0 ? trace : nullptr);
   }
-  tryRounded(bestTheta, weights);
+  if (space.isCompact())
+    trySteps(weights);
+  else
+    tryRounded(bestTheta, weights);
 }

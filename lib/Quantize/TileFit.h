@@ -40,7 +40,9 @@ private:
   void alternate(int64_t maxIterations, std::vector<double> *trace);
   void chooseCodes();
   void solve();
-  void tryRounded(const Doubles *candidate, const float *weights);
+  void tryRounded(const Doubles *candidate, const float *weights, double stepShare = 1);
+  void tryParameters(const TileParameters &candidate, const bool *cut, const float *weights);
+  void trySteps(const float *weights);
 
   const TileKernels &kernels;
   const ParameterSpace &space;

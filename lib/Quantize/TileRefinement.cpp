@@ -13,6 +13,7 @@
 
 #include "TileRefinement.h"
 #include "Cholesky.h"
+#include "CompactGrid.h"
 
 #include <algorithm>
 #include <cmath>
@@ -24,6 +25,8 @@ using namespace elutq::quantize;
 static constexpr double kRidge = 1e-5;
 /// Systems from this size on are factored by blocks.
 static constexpr int64_t kLargeSystem = 96;
+/// How often compact parameters are rounded and codes chosen for them, after which the best is taken: the next solve knows the new codes.
+static constexpr int kCompactRoundings = 3;
 
 TileRefinement::TileRefinement(const TileKernels &kernels, const Hessian &hessian, const ParameterSpace &space, Tile &tile)
     : kernels(kernels), hessian(hessian), space(space), tile(tile), gradient(hessian.size * kTileRows) {
@@ -87,8 +90,75 @@ void TileRefinement::makeValues(int64_t group) {
       tile.values[k * kTileRows + r] = byCode[tile.codes[k * kTileRows + r]][r];
 }
 
-/// Solves for the parameters of `batchRows` rows from `firstRow` on.
-void TileRefinement::solveBatch(int64_t firstRow, int64_t batchRows) {
+/// Adds `change` to the parameters of a row and rounds them to compact ones, one after the other from the last to the first, each where the
+/// loss is least with those before it as they were rounded: with V^T V the matrix of the solve, the loss grows by the sum of
+/// (V[i, i] (t_i - best of t_i))^2 (Babai's nearest plane). Of several steps for a group the one with the least growth is taken.
+void TileRefinement::roundRow(int64_t row, const double *factor, int64_t stride, const double *change) {
+  int size = space.size, bits = space.bits;
+  int64_t groups = static_cast<int64_t>(hessian.groups.size()), unknowns = groups * size;
+  // What rounding has added to the solution.
+  std::vector<double> errors(unknowns, 0.0);
+  for (int64_t group = groups; group-- > 0;) {
+    TileParameters &parameters = tile.groupParameters(group);
+    int64_t first = group * size;
+    double wanted[kMaxParameters], fromLater[kMaxParameters], best[kMaxParameters], growth = HUGE_VAL;
+    for (int i = size; i-- > 0;) {
+      const double *line = factor + (first + i) * stride;
+      double sum = 0;
+      for (int64_t j = first + size; j < unknowns; ++j)
+        sum += line[j] * errors[j];
+      fromLater[i] = sum;
+      for (int j = i + 1; j < size; ++j)
+        sum += line[first + j] * errors[first + j];
+      errors[first + i] = -sum / line[first + i];
+      wanted[i] = static_cast<double>(parameters[i][row]) + change[first + i];
+      best[i] = wanted[i] + errors[first + i];
+    }
+    double high = 0;
+    for (int i = 0; i < size; ++i)
+      high += i == bits ? best[i] : std::max(best[i], 0.0);
+    double chosen[kMaxParameters] = {};
+    float chosenStep = 0;
+    for (int share = kLeastShare; share <= kGreatestShare; ++share) {
+      float step = findStep(best[bits], high, share / 100.0);
+      double total = 0, number[kMaxParameters], error[kMaxParameters], left = kGreatestNumber;
+      for (int i = size; i-- > 0;) {
+        const double *line = factor + (first + i) * stride;
+        double sum = fromLater[i];
+        for (int j = i + 1; j < size; ++j)
+          sum += line[first + j] * error[j];
+        double here = wanted[i] - sum / line[first + i], least = i == bits ? kLeastNumber : 0.0;
+        number[i] = step > 0 ? std::clamp(std::nearbyint(here / static_cast<double>(step)), least, left) : 0.0;
+        left -= number[i];
+        error[i] = number[i] * static_cast<double>(step) - wanted[i];
+        double distance = line[first + i] * (number[i] * static_cast<double>(step) - here);
+        total += distance * distance;
+      }
+      if (!(total < growth))
+        continue;
+      growth = total;
+      chosenStep = step;
+      std::copy(number, number + size, chosen);
+      std::copy(error, error + size, errors.begin() + first);
+    }
+    for (int i = 0; i < size; ++i)
+      parameters[i][row] = chosenStep * static_cast<float>(chosen[i]);
+    parameters[size][row] = chosenStep;
+  }
+  isRounded[row] = true;
+}
+
+/// Makes all compact scales positive; no value changes.
+void TileRefinement::flipNegative() {
+  for (int64_t group = 0; group < static_cast<int64_t>(hessian.groups.size()); ++group)
+    for (int r = 0; r < tile.rows; ++r)
+      if (int flipped = space.flipNegative(tile.groupParameters(group), r))
+        for (int64_t k = hessian.groupOffsets[group]; k < hessian.groupOffsets[group + 1]; ++k)
+          tile.codes[k * kTileRows + r] ^= static_cast<uint8_t>(flipped);
+}
+
+/// Solves for the parameters of `batchRows` rows from `firstRow` on; with `rounds` for compact ones.
+void TileRefinement::solveBatch(int64_t firstRow, int64_t batchRows, bool rounds) {
   int64_t size = hessian.size, groups = static_cast<int64_t>(hessian.groups.size());
   int varying = space.numVarying(), perGroup = space.size;
   int64_t unknowns = groups * perGroup;
@@ -179,14 +249,19 @@ void TileRefinement::solveBatch(int64_t firstRow, int64_t batchRows) {
     if (!(isLarge ? factorUpper(kernels, matrix.data(), stride, 1) : factorSmall(matrix.data(), stride, unknowns)))
       continue;
     solveFactored(matrix.data(), stride, unknowns, right.data());
+    if (rounds) {
+      roundRow(row, matrix.data(), stride, right.data());
+      continue;
+    }
     for (int64_t p = 0; p < groups; ++p)
       for (int i = 0; i < perGroup; ++i)
         tile.groupParameters(p)[i][row] += static_cast<float>(right[p * perGroup + i]);
   }
 }
 
-/// With the codes as they are, the parameters of all groups; a row whose loss would not fall stays as it is.
-void TileRefinement::solveParameters() {
+/// With the codes as they are, the parameters of all groups; a row whose loss would not fall stays as it is. With `rounds` compact ones,
+/// whatever that costs.
+void TileRefinement::solveParameters(bool rounds) {
   Losses before, after;
   computeDampedLoss(before);
   std::vector<float> oldParameters = tile.parameters, oldValues = tile.values, oldGradient = gradient;
@@ -199,13 +274,13 @@ void TileRefinement::solveParameters() {
     batch /= 2;
   for (int64_t row = 0; row < tile.rows; row += batch)
     if (std::any_of(active + row, active + row + batch, [](int32_t x) { return x != 0; }))
-      solveBatch(row, batch);
+      solveBatch(row, batch, rounds);
   for (int64_t group = 0; group < static_cast<int64_t>(hessian.groups.size()); ++group)
     makeValues(group);
   computeGradient();
   computeDampedLoss(after);
   for (int r = 0; r < kTileRows; ++r) {
-    if (after[r] <= before[r])
+    if (after[r] <= before[r] || isRounded[r])
       continue;
     auto restore = [&](std::vector<float> &to, const std::vector<float> &from) {
       for (size_t i = r; i < to.size(); i += kTileRows)
@@ -237,16 +312,17 @@ void TileRefinement::chooseCodes() {
 }
 
 void TileRefinement::roundParameters() {
+  clampedGroups = 0;
   for (int64_t group = 0; group < static_cast<int64_t>(hessian.groups.size()); ++group) {
     TileParameters &parameters = tile.groupParameters(group);
     for (int r = 0; r < tile.rows; ++r)
-      clampedGroups += space.round(parameters, r);
+      clampedGroups += isRounded[r] ? parameters[space.size][r] >= 65504 : space.round(parameters, r);
     makeValues(group);
   }
 }
 
 void TileRefinement::run(int64_t maxRounds, double tolerance, std::vector<double> &trace) {
-  Losses current, before, first;
+  Losses current, before, least;
   auto record = [&](Losses &out) {
     computeDampedLoss(out);
     double sum = 0;
@@ -256,8 +332,8 @@ void TileRefinement::run(int64_t maxRounds, double tolerance, std::vector<double
   };
   computeGradient();
   record(current);
-  std::copy(current, current + kTileRows, first);
-  Tile start = tile;
+  std::copy(current, current + kTileRows, least);
+  Tile best = tile;
   for (int64_t round = 0; round < maxRounds; ++round) {
     if (std::none_of(active, active + kTileRows, [](int32_t x) { return x != 0; }))
       break;
@@ -274,25 +350,34 @@ void TileRefinement::run(int64_t maxRounds, double tolerance, std::vector<double
   }
   for (int r = 0; r < kTileRows; ++r)
     active[r] = r < tile.rows ? -1 : 0;
-  solveParameters();
-  record(current);
-  roundParameters();
-  computeGradient();
-  chooseCodes();
-  computeGradient();
-  computeDampedLoss(current);
-  // Rounding may have cost a row more than it gained.
-  for (int r = 0; r < kTileRows; ++r) {
-    if (current[r] <= first[r])
-      continue;
-    auto restore = [&](auto &to, const auto &from) {
-      for (size_t i = r; i < to.size(); i += kTileRows)
-        to[i] = from[i];
-    };
-    restore(tile.parameters, start.parameters);
-    restore(tile.values, start.values);
-    restore(tile.codes, start.codes);
+  if (space.isCompact())
+    flipNegative();
+  for (int rounding = space.isCompact() ? kCompactRoundings : 1; rounding > 0; --rounding) {
+    std::fill(isRounded, isRounded + kTileRows, false);
+    solveParameters(/*rounds=*/space.isCompact());
+    record(current);
+    roundParameters();
+    computeGradient();
+    chooseCodes();
+    if (space.isCompact())
+      chooseCodes();
+    computeGradient();
+    computeDampedLoss(current);
+    // Rounding may have cost a row more than it gained.
+    for (int r = 0; r < kTileRows; ++r) {
+      if (current[r] > least[r])
+        continue;
+      least[r] = current[r];
+      auto keep = [&](auto &to, const auto &from) {
+        for (size_t i = r; i < to.size(); i += kTileRows)
+          to[i] = from[i];
+      };
+      keep(best.parameters, tile.parameters);
+      keep(best.values, tile.values);
+      keep(best.codes, tile.codes);
+    }
   }
+  tile = std::move(best);
   computeLosses();
   double sum = 0;
   for (int64_t r = 0; r < tile.rows; ++r)

@@ -58,8 +58,10 @@ private:
   void computeGradient();
   void computeDampedLoss(Losses &out);
   void makeValues(int64_t group);
-  void solveParameters();
-  void solveBatch(int64_t firstRow, int64_t batchRows);
+  void solveParameters(bool rounds = false);
+  void solveBatch(int64_t firstRow, int64_t batchRows, bool rounds);
+  void roundRow(int64_t row, const double *factor, int64_t stride, const double *change);
+  void flipNegative();
   void chooseCodes();
   void roundParameters();
 
@@ -70,6 +72,8 @@ private:
   /// H e, `[k][64]`.
   std::vector<float> gradient;
   int32_t active[kTileRows];
+  /// Whether the parameters of a row are rounded already, by the solve for them.
+  bool isRounded[kTileRows] = {};
   /// Scratch: products of a group's columns, and the design of all columns for the rows of a batch.
   std::vector<float> product, design;
 };

@@ -169,6 +169,11 @@ Error Compilation::build(const Weights &weights) {
   mlir::IntegerAttr zeroPoint;
   if (weights.zeroPoint) {
     zeroPoint = builder.getI64IntegerAttr(weights.zeroPoint);
+  } else if (!weights.ratios.empty()) {
+    auto ratios = addConstant<uint8_t>(builder, {options.n, groups, options.bits + 1}, builder.getI8Type(), "w.zeros", weights.ratios);
+    if (!ratios)
+      return ratios.takeError();
+    zeros = *ratios;
   } else {
     auto zeroValues = addParams({options.n, groups}, "w.zeros", weights.zeros16, weights.zeros32);
     if (!zeroValues)

@@ -42,6 +42,7 @@ static quantize::PackedLayout getPackedLayout(const ProductOptions &options, Ker
   quantize::PackedLayout layout = getLayout(isa, options.bits, options.group);
   layout.params = options.params == "hlq"       ? Params::HLQ
                   : options.params == "uniform" ? Params::Uniform
+                  : options.params == "compact" ? Params::Compact
                                                 : Params::Symmetric;
   layout.paramBytes = options.paramType == "f32" ? 4 : 2;
   return layout;

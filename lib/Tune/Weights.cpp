@@ -61,6 +61,18 @@ Weights Weights::random(const ProductOptions &options) {
     else
       halves.push_back(quantize::floatToHalf(value));
   };
+  for (int64_t i = 0; options.params == "compact" && i < options.n * groups; ++i) {
+    add(weights.scales16, weights.scales32, random.between(0.0002f, 0.0008f));
+    float step = 255.0f / static_cast<float>((1 << options.bits) - 1);
+    int rest = 255;
+    for (int64_t j = 0; j < options.bits; ++j) {
+      weights.ratios.push_back(static_cast<uint8_t>(step * static_cast<float>(1 << j) * random.between(0.5f, 1.0f)));
+      rest -= weights.ratios.back();
+    }
+    weights.ratios.push_back(static_cast<uint8_t>(random.between(0.0f, 1.0f) * static_cast<float>(rest)));
+  }
+  if (options.params == "compact")
+    return weights;
   for (int64_t i = 0; i < options.n * groups; ++i) {
     float range = 0;
     for (int64_t j = 0; j < scalesPerGroup; ++j) {

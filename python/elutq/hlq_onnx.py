@@ -23,7 +23,8 @@ class HLQMatrix:
     """`w[n, k] = sum_j scales[n, g, j] * bit_j(n, k) + zeros[n, g]` with `g = k // group_size`.
 
     planes: u8 [bits, N, G * group_size / 8], the lowest bit first; with 8 bits the codes themselves, [1, N, G * group_size].
-    scales: [N, G, planes], zeros: [N, G], f16 or f32.
+    scales: [N, G, planes], zeros: [N, G], f16 or f32. With compact parameters scales [N, G, 1] and zeros u8 [N, G, bits + 1]: the scale of each
+    plane in units of the only one, and 128 more than the zero.
     """
 
     planes: np.ndarray
@@ -77,6 +78,9 @@ class HLQModel:
     def read(self, name: str) -> HLQMatrix:
         slot = self.slots[name]
         return HLQMatrix(*(self.tensors.read(f"{name}.{part}") for part in PARTS), slot.bits, slot.k, slot.group_size)
+
+    def is_compact(self, name: str) -> bool:
+        return len(self.tensors.initializers[f"{name}.zeros"].dims) == 3
 
     def write(self, name: str, matrix: HLQMatrix) -> None:
         """Puts `matrix` in the place of the one of this name, which has the same form."""

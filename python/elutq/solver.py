@@ -25,8 +25,8 @@ from ._build import built_files
 from .errors import SolverError
 
 LIBRARY = "libelutq-quantize.so"
-ABI_VERSION = 1
-KINDS = ("hlq", "uniform", "ternary")
+ABI_VERSION = 2
+KINDS = ("hlq", "uniform", "ternary", "compact")
 ORDERS = ("natural", "groups", "columns")
 
 Progress = Callable[[int, int], None]
@@ -129,9 +129,9 @@ class Quantized:
     planes: np.ndarray
     """u8 [bits, rows, G * group / 8], bit t of byte i is column 8 i + t; with 8 bits codes u8 [1, rows, G * group]."""
     scales: np.ndarray
-    """f16 [rows, G, bits], or [rows, G, 1] for kind "uniform" and 8 bits: the scale of plane j is 2^j times it."""
+    """f16 [rows, G, bits]; [rows, G, 1] for kind "uniform" and 8 bits: the scale of plane j is 2^j times it; and for kind "compact"."""
     zeros: np.ndarray
-    """f16 [rows, G]."""
+    """f16 [rows, G]; kind "compact": u8 [rows, G, bits + 1], the scale of each plane in units of the only one, and 128 more than the zero."""
     bits: int
     group: int
     kind: str
@@ -151,7 +151,7 @@ class Quantized:
         return self.planes.shape[1]
 
     def plane_scales(self) -> np.ndarray:
-        """f16 [rows, G, bits]: a scale for each plane, whatever the kind ([rows, G, 1] with 8 bits)."""
+        """f16 [rows, G, bits]: a scale for each plane ([rows, G, 1] with 8 bits and for kind "compact")."""
         if self.bits == 8 or self.kind != "uniform":
             return self.scales
         return self.scales * np.exp2(np.arange(self.bits)).astype(np.float16)
@@ -171,7 +171,7 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     """Quantizes `weights` [N, K], f32, f16 or bfloat16 in any strides (the transposed view of an ONNX initializer is not copied).
 
     `bits` is 1 to 4, or 8 (uniform codes, data-free whatever the Hessian). `kind`: "hlq" has a free scale for each plane,
-    "uniform" one scale, "ternary" (2 bits) the values -s, 0, s. `group` is a multiple of 8 and may exceed K; it must be the
+    "uniform" one scale, "ternary" (2 bits) the values -s, 0, s, "compact" one f16 scale and 8-bit ratios. `group` is a multiple of 8 and may exceed K; it must be the
     Hessian's. An array is made a Hessian with the defaults first. `progress(rows done, rows)` may raise, which stops the work.
     `threads` 0: one per core. Raises SolverError; a weight that is not finite is named by row and columns.
     """
@@ -202,7 +202,7 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     sizes = [c_int64() for _ in range(3)]
     _library().elutqSolveGetSizes(rows, columns, byref(chosen), *map(byref, sizes))
     planes, scales, zeros = (np.zeros(max(size.value, 0), dtype)
-                             for size, dtype in zip(sizes, (np.uint8, np.float16, np.float16)))
+                             for size, dtype in zip(sizes, (np.uint8, np.float16, np.uint8)))
     loss = np.zeros(rows)
     done = _SolveReport()
     matrix = _Matrix(ctypes.sizeof(_Matrix), type_, weights.ctypes.data, rows, columns,
@@ -211,8 +211,9 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
     if not _library().elutqSolve(byref(matrix), hessian._open() if is_weighed else None, byref(chosen), planes.ctypes.data,
                                  scales.ctypes.data, zeros.ctypes.data, loss.ctypes.data if bits != 8 else None, byref(done)):
         raise raised[0] if raised else _last_error()
-    result = Quantized(planes.reshape(1 if bits == 8 else bits, rows, -1), scales.reshape(rows, groups, -1),
-                       zeros.reshape(rows, groups), bits, group, "uniform" if bits == 8 else kind, columns, loss,
+    is_compact = kind == "compact" and bits != 8
+    zeros = zeros.reshape(rows, groups, -1) if is_compact else zeros.view(np.float16).reshape(rows, groups)
+    result = Quantized(planes.reshape(1 if bits == 8 else bits, rows, -1), scales.reshape(rows, groups, -1), zeros, bits, group, "uniform" if bits == 8 else kind, columns, loss,
                        done.squaredError, done.squaredNorm, done.clampedGroups, done.rounds, done.cpuSeconds)
     if bits == 8:
         values = result.dequantize()
@@ -223,8 +224,13 @@ def solve(weights: np.ndarray, hessian: Hessian | np.ndarray | None = None, *, b
 
 def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, *, bits: int, columns: int) -> np.ndarray:
     """f32 [N, columns] from planes, scales and zeros as `Quantized` has them."""
-    rows, groups = zeros.shape
+    rows, groups = zeros.shape[:2]
     codes = _codes(planes, bits).reshape(rows, groups, -1)
+    if zeros.ndim == 3:
+        numbers = zeros[:, :, bits:].astype(np.float32) - 128
+        for j in range(bits):
+            numbers = numbers + zeros[:, :, j:j + 1] * (codes >> j & 1)
+        return (scales.astype(np.float32) * numbers).reshape(rows, -1)[:, :columns]
     values = np.repeat(zeros.astype(np.float32)[:, :, None], codes.shape[2], axis=2)
     for j, scale in enumerate(scales.astype(np.float32).transpose(2, 0, 1)):
         values += scale[:, :, None] * (codes if scales.shape[2] == 1 else codes >> j & 1)

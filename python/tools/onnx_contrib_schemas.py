@@ -18,6 +18,7 @@ TYPES = {
     "I": ("int32", "int64"),
     "CACHE": ("float16", "bfloat16", "float", "int8", "uint8"),
     "F": ("float16", "float"),
+    "FU8": ("float16", "float", "uint8"),
     "F32": ("float",),
 }
 
@@ -65,12 +66,12 @@ SCHEMAS = [
     (MS, "QuickGelu", ["X:T"], ["Y:T"], ["alpha:float=1.702"], "x * sigmoid(alpha * x)"),
     (MS, "BiasGelu", ["A:T", "B:T"], ["C:T"], [], "Gelu of A + B, by erf"),
     (ELUTQ, "HLQMatMul",
-     ["A:T", "planes:U8", "scales:F", "zeros:F", "bias:T?"], ["Y:T"],
+     ["A:T", "planes:U8", "scales:F", "zeros:FU8", "bias:T?"], ["Y:T"],
      ["K:int!", "N:int!", "bits:int!", "group_size:int!"],
-     "A times the transpose of an HLQ matrix: planes [bits, N, G*g/8] or codes [1, N, G*g] of 8 bits, scales [N, G, bits or 1], "
-     "zeros [N, G]"),
+     "A times the transpose of an HLQ matrix: planes [bits, N, G*g/8] or codes [1, N, G*g] of 8 bits, scales [N, G, bits], "
+     "zeros [N, G]; compact: scales [N, G, 1], zeros uint8 [N, G, bits + 1], the ratios of the planes and 128 more than the zero in units of the scale"),
     (ELUTQ, "HLQGather",
-     ["indices:I", "planes:U8", "scales:F", "zeros:F"], ["Y:F32"],
+     ["indices:I", "planes:U8", "scales:F", "zeros:FU8"], ["Y:F32"],
      ["K:int!", "N:int!", "bits:int!", "group_size:int!"],
      "Rows of an HLQ matrix by index, as floats"),
 ]

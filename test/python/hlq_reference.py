@@ -20,8 +20,17 @@ class Layout:
         return self.bits if self.params == "hlq" else 1
 
     @property
-    def has_zero(self):
-        return self.params != "symmetric"
+    def zeros_per_group(self):
+        return self.bits + 1 if self.params == "compact" else self.params != "symmetric"
+
+    @property
+    def zero_dtype(self):
+        return np.uint8 if self.params == "compact" else self.dtype
+
+    @property
+    def group_param_bytes(self):
+        sizes = (np.dtype(self.dtype).itemsize, np.dtype(self.zero_dtype).itemsize)
+        return self.rows * (self.scales_per_group * sizes[0] + self.zeros_per_group * sizes[1])
 
     @property
     def step_columns(self):
@@ -45,7 +54,8 @@ class Layout:
 
 @dataclass
 class Matrix:
-    """`bits_of` [bits, N, K] of 0 and 1, K a multiple of the group; scales [N, G, S]; zeros [N, G] or None."""
+    """`bits_of` [bits, N, K] of 0 and 1, K a multiple of the group; scales [N, G, S]; zeros [N, G, Z] or None: with compact parameters ratios of
+    the planes, and the code of a weight without bits."""
 
     layout: Layout
     bits_of: np.ndarray
@@ -59,7 +69,13 @@ class Matrix:
             groups += groups % 2
         bits_of = rng.integers(0, 2, (layout.bits, n, groups * layout.group_size), dtype=np.uint8)
         scales = (rng.standard_normal((n, groups, layout.scales_per_group)) * 0.1 + 0.05).astype(layout.dtype)
-        zeros = rng.standard_normal((n, groups)).astype(layout.dtype) if layout.has_zero else None
+        if layout.params == "compact":
+            # Every sum up to 255, that of the first group, whose zero is the least and then the greatest one.
+            cuts = np.sort(rng.integers(0, 256, (n, groups, layout.bits + 1)), axis=2)
+            cuts[:, 0, -1], cuts[0, 0, 0], cuts[-1, 0] = 255, 0, 255
+            zeros = np.roll(np.diff(cuts, axis=2, prepend=0), -1, axis=2).astype(np.uint8)
+        else:
+            zeros = rng.standard_normal((n, groups, 1)).astype(layout.dtype) if layout.zeros_per_group else None
         return Matrix(layout, bits_of, scales, zeros)
 
     @property
@@ -70,12 +86,16 @@ class Matrix:
         """[N, G, bits] in float64."""
         if self.layout.params == "hlq":
             return self.scales.astype(np.float64)
+        if self.layout.params == "compact":
+            return self.scales.astype(np.float64) * self.zeros[:, :, :-1]
         return self.scales.astype(np.float64) * 2.0 ** np.arange(self.layout.bits)
 
     def plane_zeros(self):
         """[N, G] in float64."""
+        if self.layout.params == "compact":
+            return self.scales[:, :, 0].astype(np.float64) * (self.zeros[:, :, -1].astype(np.float64) - 128)
         if self.zeros is not None:
-            return self.zeros.astype(np.float64)
+            return self.zeros[:, :, 0].astype(np.float64)
         return self.scales[:, :, 0].astype(np.float64) * -self.layout.zero_point
 
     def dequantize(self):
@@ -106,10 +126,9 @@ class Matrix:
                 per_unit = layout.unit_columns // layout.group_size
                 for group in range(unit * per_unit, (unit + 1) * per_unit):
                     columns = [self.scales[:, group, j] for j in range(layout.scales_per_group)]
-                    if layout.has_zero:
-                        columns.append(self.zeros[:, group])
+                    columns += [self.zeros[:, group, j] for j in range(layout.zeros_per_group)]
                     for column in columns:
-                        padded = np.zeros(rows, layout.dtype)
+                        padded = np.zeros(rows, column.dtype)
                         padded[:count] = column[first : first + count]
                         parts.append(padded.view(np.uint8))
             block = np.concatenate([part.reshape(-1) for part in parts])

@@ -279,6 +279,8 @@ def test_errors(decoder, quantized, tokens, tmp_path, capsys):
     assert "expected minutes to be more than 0" in fails(capsys, quantized, *known, "--minutes", "0")
     assert "there is no folder for" in fails(capsys, quantized, *known, "--report", tmp_path / "no" / "r.json")
     assert "there is no folder for" in fails(capsys, quantized, *known, "-o", tmp_path / "no" / "o.onnx")
+    run_compiler(decoder, tmp_path / "compact.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16,params=compact")
+    assert "has compact parameters, which cannot be tuned: quantize the model with --params hlq" in fails(capsys, tmp_path / "compact.onnx", *known)
     if not torch.cuda.is_available():
         assert "finds no CUDA device; choose --device cpu" in fails(capsys, quantized, *known, "--device", "cuda")
     (tmp_path / "empty.txt").write_text("")

@@ -96,6 +96,15 @@ CASES = [
     Case(4, 32, 32, 3, 20, 100, 4, "symmetric", "f16", 8),
     Case(3, 32, 32, 1, 20, 100, 1, "symmetric", "f32", 3),
     Case(4, 64, 64, 2, 35, 64, 2, "hlq", "f32"),
+    # Compact parameters: every width, one row and several, two groups in a step, several table groups, the longest sums.
+    Case(1, 32, 32, 1, 19, 70, 1, "compact"),
+    Case(2, 16, 16, 3, 20, 90, 4, "compact"),
+    Case(3, 64, 64, 8, 35, 200, 8, "compact"),
+    Case(4, 128, 128, 1, 40, 300, 1, "compact", table_bits=16),
+    Case(4, 128, 128, 9, 70, 300, 8, "compact", "f32"),
+    Case(4, 512, 64, 2, 20, 500, 2, "compact", table_bits=16),
+    Case(3, 1024, 1024, 3, 33, 2000, 4, "compact", table_bits=16),
+    Case(2, 128, 128, 17, 40, 1700, 8, "compact", table_bits=16),
     # The longest 16-bit sums.
     Case(2, 256, 256, 3, 64, 300),
     Case(1, 1024, 1024, 3, 33, 1024),
@@ -129,8 +138,7 @@ def shapes(case, layout):
     m_blocks, n_blocks = -(-case.m // case.m_tile), -(-case.n // layout.rows)
     units = columns // layout.unit_columns
     planes = case.bits * layout.unit_columns // layout.step_columns * layout.rows * (4 if layout.lane == "dword" else 1)
-    params = (layout.scales_per_group + layout.has_zero) * layout.rows * np.dtype(layout.dtype).itemsize
-    unit_bytes = planes + layout.unit_columns // case.group * params
+    unit_bytes = planes + layout.unit_columns // case.group * layout.group_param_bytes
     return columns, m_blocks, n_blocks, -(-units * unit_bytes // 64) * 64
 
 

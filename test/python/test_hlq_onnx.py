@@ -26,10 +26,10 @@ def save(path, nodes, initializers, inputs, outputs, opset=23):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10), path)
 
 
-def quantize(source, bits, group_size, target=None):
+def quantize(source, bits, group_size, target=None, params="hlq"):
     target = target or source.with_name("hlq.onnx")
     return target, subprocess.run([TRANSLATE, "--onnx-to-hlq-onnx", source, f"--hlq-onnx-output={target}",
-                                   f"--hlq-onnx-bits={bits}", f"--hlq-onnx-group-size={group_size}"],
+                                   f"--hlq-onnx-bits={bits}", f"--hlq-onnx-group-size={group_size}", f"--hlq-onnx-params={params}"],
                                   capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -46,8 +46,9 @@ def dequantize(model, name, columns, group_size):
     return dequantized_model.dequantize(*parts, columns, group_size)
 
 
+@pytest.mark.parametrize("params", ["hlq", "compact"])
 @pytest.mark.parametrize("bits, group_size, columns", [(1, 16, 48), (2, 32, 100), (3, 64, 64), (4, 128, 200), (8, 32, 100)])
-def test_products_and_lookups(tmp_path, bits, group_size, columns):
+def test_products_and_lookups(tmp_path, bits, group_size, columns, params):
     # A tied table, a layer with its own weights and one with a bias; K is not always a multiple of the group.
     rng = np.random.default_rng(bits)
     table = rng.standard_normal((40, columns), np.float32)
@@ -66,10 +67,12 @@ def test_products_and_lookups(tmp_path, bits, group_size, columns):
          [value("ids", TensorProto.INT64, ["batch", "sequence"])],
          [value("e", TensorProto.FLOAT, ["batch", "sequence", columns]),
           value("logits", TensorProto.FLOAT, ["batch", "sequence", 40]), value("y", TensorProto.FLOAT, ["rows", 24])])
-    target, result = quantize(source, bits, group_size)
+    target, result = quantize(source, bits, group_size, params=params)
     assert result.returncode == 0, result.stderr
 
     model = onnx.load(target)
+    zeros = next(t for t in model.graph.initializer if t.name == "weights.zeros")
+    assert (zeros.data_type == TensorProto.UINT8) == (len(zeros.dims) == 3) == (params == "compact" and bits != 8)
     assert [node.op_type for node in model.graph.node] == ["HLQGather", "HLQMatMul", "HLQMatMul", "Reshape", "HLQMatMul", "Add"]
     assert not {"table", "weights", "other"} & {t.name for t in model.graph.initializer}
     onnx.checker.check_model(str(target), full_check=True)

@@ -53,6 +53,15 @@ CASES = [
     Case(4, 32, 32, 3, 20, 100, 4, "symmetric", "f16", 8),
     Case(3, 32, 32, 3, 20, 100, 4, "symmetric", "f32", 3, table_bits=8),
     Case(4, 64, 64, 2, 35, 64, 2, "hlq", "f32"),
+    # Compact parameters: every width, bytes and words, two groups in a step, several table groups, two passes.
+    Case(1, 32, 32, 1, 19, 70, 1, "compact", table_bits=8),
+    Case(2, 16, 16, 3, 20, 90, 4, "compact", table_bits=8),
+    Case(2, 16, 16, 3, 20, 90, 4, "compact"),
+    Case(3, 64, 64, 7, 70, 200, 3, "compact", "f32"),
+    Case(4, 128, 128, 9, 40, 300, 8, "compact"),
+    Case(4, 256, 256, 3, 64, 300, 4, "compact", table_bits=8),
+    Case(3, 512, 64, 2, 20, 500, 2, "compact"),
+    Case(4, 128, 128, 17, 40, 3400, 16, "compact"),
     # The longest sums.
     Case(4, 256, 256, 3, 64, 300, table_bits=8),
     # More units than one pass over the row blocks takes (table-bytes=16384).
@@ -166,10 +175,13 @@ def codes_of(case, matrix):
             inverse = np.where(is_large, case.range / total, np.float32(0)).astype(np.float32)
         d = np.where(is_large, total / case.range, np.float32(0)).astype(np.float32)
         steps = np.rint(scales * inverse[..., None]).astype(np.int64)
+    elif case.params == "compact":
+        d = matrix.scales[..., 0].astype(np.float32)
+        steps = matrix.zeros[..., :-1].astype(np.int64)
     else:
         d = matrix.scales[..., 0].astype(np.float32)
         steps = np.broadcast_to(2 ** np.arange(case.bits), (*d.shape, case.bits))
-    middle = steps.sum(-1) >> 1
+    middle = 128 - matrix.zeros[..., -1].astype(np.int64) if case.params == "compact" else steps.sum(-1) >> 1
     codes = np.einsum("ngj,jngk->ngk", steps, matrix.bits_of.reshape(case.bits, len(d), -1, case.group).astype(np.int64))
     codes = codes - middle[..., None]
     return codes.reshape(len(d), -1), d.astype(np.float64), d * middle.astype(np.float64) + matrix.plane_zeros()
@@ -179,7 +191,7 @@ def check_product(y, arrays, case, isa, matrix):
     """The result against the formula of the op in float64, with a bound by the magnitude of the terms."""
     entries, scales, sums, offsets = arrays
     codes, d, zc = codes_of(case, matrix)
-    assert np.abs(codes).max() < case.centre
+    assert -case.centre <= codes.min() and codes.max() < case.centre
     values = in_column_order(case, isa, entries)
     by_group = values.reshape(len(values), -1, case.table_group)
     np.testing.assert_array_equal(by_row(case, offsets), -case.centre * by_group.sum(-1))

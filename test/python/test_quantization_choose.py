@@ -66,11 +66,12 @@ def test_no_sizes(text):
         parse_size(text)
 
 
+@pytest.mark.parametrize("params", ["hlq", "compact"])
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("n, k, group", [(3, 100, 32), (5, 640, 256), (2, 64, 64)])
-def test_bytes_are_those_of_the_solver(bits, n, k, group):
-    solved = solve(np.random.default_rng(0).standard_normal((n, k), np.float32), bits=bits, group=group)
-    assert matrix_bytes(n, k, bits, group) == solved.planes.nbytes + solved.scales.nbytes + solved.zeros.nbytes
+def test_bytes_are_those_of_the_solver(bits, n, k, group, params):
+    solved = solve(np.random.default_rng(0).standard_normal((n, k), np.float32), bits=bits, group=group, kind=params)
+    assert matrix_bytes(n, k, bits, group, params) == solved.planes.nbytes + solved.scales.nbytes + solved.zeros.nbytes
 
 
 def branches(path, rng):

@@ -288,6 +288,24 @@ def test_work_of_another_run(decoder, tokens, tmp_path, capsys):
     assert "holds unfinished work of another model, other options or another calibration" in message
 
 
+def test_compact_parameters(decoder, tokens, tmp_path, capsys):
+    free, compact = tmp_path / "free.onnx", tmp_path / "compact.onnx"
+    known = [decoder, "--bits", "3", "--group", "16", "--embedding", "8", "--calibration", tokens, "-q"]
+    assert main([str(argument) for argument in ["quantize", *known, "-o", free]]) == 0
+    assert main([str(argument) for argument in ["quantize", *known, "-o", compact, "--params", "compact"]]) == 0
+    model = HLQModel(compact)
+    assert {name for name, slot in model.slots.items() if not model.is_compact(name)} == {"model.embed_tokens.weight"}
+    sizes = [sum(HLQModel(path).read(name).num_bytes for name in model.slots) for path in (free, compact)]
+    assert sizes[1] < sizes[0]
+    # ONNX Runtime takes the functions' arithmetic.
+    ids = np.random.default_rng(6).integers(0, 61, (1, 60))
+    expected = logits(decoder, ids)
+    errors = [np.square(logits(path, ids) - expected).mean() for path in (free, compact)]
+    assert errors[1] < 1.2 * errors[0]
+    known = ["quantize", decoder, "--calibration", tokens, "-o", tmp_path / "no.onnx", "--params", "compact"]
+    assert "the method 'gptq' has a uniform grid, which compact parameters are of no use to" in fails(capsys, *known, "--method", "gptq")
+
+
 def test_bits_chosen_for_an_average(decoder, tokens, tmp_path):
     command = ["quantize", decoder, "-o", tmp_path / "q.onnx", "--target-bpw", "4.5", "--group", "16", "--calibration", tokens, "-q"]
     assert main([str(word) for word in [*command, "--report", tmp_path / "r.json"]]) == 0
@@ -353,7 +371,8 @@ def test_storage(decoder, tokens, tmp_path):
     assert held.bits_per_weight == 8 * sum(row.bytes for row in report.rows) / held.weights
 
 
-def test_mixed_models_compile(decoder, tokens, tmp_path):
+@pytest.mark.parametrize("params", ["hlq", "compact"])
+def test_mixed_models_compile(params, decoder, tokens, tmp_path):
     """Matrices of all bits and groups in one model, float ones among them, compute what ONNX Runtime computes."""
     import elutq
 
@@ -365,7 +384,7 @@ def test_mixed_models_compile(decoder, tokens, tmp_path):
     (tmp_path / "q").mkdir()
     shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
     path = tmp_path / "q" / "model.onnx"
-    report = quantize(decoder, path, Options(embedding=8, plan=plan), calibration=open_calibration(decoder, tokens))
+    report = quantize(decoder, path, Options(embedding=8, plan=plan, params=params), calibration=open_calibration(decoder, tokens))
     # Rows of 48 and 80 are groups of 64 and 96.
     assert {row.name: row.bits for row in report.rows} == {
         **{name: bits for name, (bits, _) in plan.items() if bits}, "model.embed_tokens.weight": 8}
@@ -384,14 +403,15 @@ def test_mixed_models_compile(decoder, tokens, tmp_path):
     assert np.abs(expected - logits(decoder, ids[None])[0]).max() > 0.05 * np.ptp(expected)
 
 
-def test_a_program_tells_its_bits_per_weight(decoder, tokens, tmp_path):
+@pytest.mark.parametrize("params", ["hlq", "compact"])
+def test_a_program_tells_its_bits_per_weight(params, decoder, tokens, tmp_path):
     """Tables that are read twice count once; what rows are padded to counts."""
     import elutq
 
     (tmp_path / "q").mkdir()
     shutil.copy(decoder.with_name("config.json"), tmp_path / "q")
     path = tmp_path / "q" / "model.onnx"
-    report = quantize(decoder, path, Options(bits=3, group=16, embedding=8, head=8), calibration=open_calibration(decoder, tokens))
+    report = quantize(decoder, path, Options(bits=3, group=16, embedding=8, head=8, params=params), calibration=open_calibration(decoder, tokens))
     elutq.compile(path, tmp_path / "chat")
     told = json.loads(subprocess.run([tmp_path / "chat", "--info", "--json"], capture_output=True, check=True).stdout)
     assert told["quantization"] == "none"

@@ -40,6 +40,10 @@ def losses(w, v, h):
 def words(result):
     """f64 [N, K, 2^bits]: what each code of a column stands for."""
     bits = (np.arange(1 << result.bits)[:, None] >> np.arange(result.bits)) & 1
+    if result.kind == "compact":
+        ratios = result.zeros.astype(np.float64)
+        table = result.scales * (np.einsum("ngj,cj->ngc", ratios[:, :, :-1], bits) + ratios[:, :, -1:] - 128)
+        return np.repeat(table, result.group, axis=1)[:, : result.columns]
     table = np.einsum("ngj,cj->ngc", result.plane_scales().astype(np.float64), bits) + result.zeros.astype(np.float64)[..., None]
     return np.repeat(table, result.group, axis=1)[:, : result.columns]
 
@@ -90,7 +94,8 @@ def refine(w, h, codes, theta, bits, group):
     return choose_codes(theta)
 
 
-@pytest.mark.parametrize("kind, bits", [("hlq", 1), ("hlq", 2), ("hlq", 3), ("hlq", 4), ("uniform", 3), ("ternary", 2)])
+@pytest.mark.parametrize("kind, bits", [("hlq", 1), ("hlq", 2), ("hlq", 3), ("hlq", 4), ("uniform", 3), ("ternary", 2), ("compact", 1),
+                                        ("compact", 4)])
 def test_codes_follow_from_feedback(kind, bits):
     w, h = problem(20, 100, bits)
     result = solve(w, h, bits=bits, group=32, kind=kind, options=UNREFINED)
@@ -159,6 +164,27 @@ def test_uniform_is_hlq_with_doubled_scales():
     np.testing.assert_allclose(as_hlq, result.dequantize(), atol=1e-6)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_compact_parameters_are_whole_numbers_of_a_step(bits):
+    w, h = problem(70, 200, 20 + bits)
+    for hessian, options in ((None, UNREFINED), (h, UNREFINED), (h, SolveOptions())):
+        result, free = (solve(w, hessian, bits=bits, group=64, kind=kind, options=options) for kind in ("compact", "hlq"))
+        assert result.scales.shape == (70, 4, 1) and result.zeros.shape == (70, 4, bits + 1) and result.zeros.dtype == np.uint8
+        assert result.plane_scales() is result.scales
+        assert result.zeros.astype(int).sum(-1).max() <= 255
+        values = np.take_along_axis(words(result), result.codes()[..., None].astype(int), 2)[..., 0]
+        np.testing.assert_array_equal(result.dequantize(), values)
+        np.testing.assert_allclose(result.loss, losses(w, values, np.eye(200) if hessian is None else h), rtol=1e-4)
+        # Before refinement codes have their part in the luck of a row.
+        assert result.loss.sum() < (1.01 if options.rounds else 1.04) * free.loss.sum()
+
+
+def test_eight_bits_are_never_compact():
+    w, _ = problem(9, 50, 7)
+    result = solve(w, bits=8, group=32, kind="compact")
+    assert result.kind == "uniform" and result.zeros.dtype == np.float16
+
+
 def test_eight_bits():
     w, h = problem(9, 50, 7)
     result = solve(w, h, bits=8, group=32)
@@ -208,7 +234,7 @@ def test_errors_are_one_line():
     for arguments, message in [
         ({"bits": 5}, "expected 1 to 4 bits, but got 5"),
         ({"bits": 3, "kind": "ternary"}, "ternary weights have 2 bits, but got 3"),
-        ({"bits": 2, "kind": "int"}, "expected the kind to be one of hlq, uniform, ternary, but got 'int'"),
+        ({"bits": 2, "kind": "int"}, "expected the kind to be one of hlq, uniform, ternary, compact, but got 'int'"),
         ({"bits": 2, "group": 12}, "expected the group size to be a positive multiple of 8, but got 12"),
     ]:
         with pytest.raises(SolverError, match=message):

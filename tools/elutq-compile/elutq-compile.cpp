@@ -43,7 +43,8 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
   cl::opt<std::string> quantize(
       "quantize", cl::desc("How to store float weights: auto (default: as they are in a model that has quantized ones, too, else "
                            "hlq:bits=4,group=128,embedding=4,head=4), none (as they are), or hlq with a comma-separated list of bits=1..4|8, "
-                           "group=16|32|64|128|256|0 (row), embedding=0..4|8, head=0..4|8 (0: float), plan=FILE of JSON "
+                           "group=16|32|64|128|256|0 (row), embedding=0..4|8, head=0..4|8 (0: float), params=hlq|compact (one scale and "
+                           "8-bit ratios per group of 1 to 4 bits), plan=FILE of JSON "
                            "{\"MATRIX\": {\"bits\": 3, \"group\": 64}, ...} (for --emit=hlq-onnx), exclude=REGEX of node names (last)"),
       cl::value_desc("hlq:key=value,..."), cl::init("auto"), cl::cat(category));
   cl::opt<std::string> tables(

@@ -144,6 +144,25 @@ TEST(KernelCostTest, WidthOfEntries) {
   EXPECT_EQ(tableBits(KernelISA::AVX2, KernelAlgorithm::Lut, 4), 8);
 }
 
+// Tiles multiply one byte of compact codes where those of other planes have two.
+TEST(KernelCostTest, CompactCodes) {
+  auto estimate = [](KernelISA isa, quantize::PackedLayout::Params params, KernelAlgorithm algorithm, int64_t tableBits) {
+    quantize::PackedLayout layout = getLayout(isa, 4, 128);
+    layout.params = params;
+    return estimateCycles(isa, algorithm, layout, tableBits, {64, 4096, 32});
+  };
+  for (KernelISA isa : {KernelISA::AVX2, KernelISA::AVX512VBMI, KernelISA::AVX512AMX})
+    for (KernelAlgorithm algorithm : {KernelAlgorithm::Lut, KernelAlgorithm::Dot})
+      for (int64_t tableBits : {8, 16}) {
+        double compact = estimate(isa, quantize::PackedLayout::Params::Compact, algorithm, tableBits);
+        double free = estimate(isa, quantize::PackedLayout::Params::HLQ, algorithm, tableBits);
+        if (isa == KernelISA::AVX512AMX && algorithm == KernelAlgorithm::Dot && tableBits == 16)
+          EXPECT_LT(compact, 0.8 * free);
+        else
+          EXPECT_EQ(compact, free);
+      }
+}
+
 // Codes of 8 bits are multiplied, in fewer rows at once where registers are few.
 TEST(KernelCostTest, Codes) {
   EXPECT_EQ(choose(KernelISA::AVX512VBMI, 8, 1).algorithm, KernelAlgorithm::Dot);

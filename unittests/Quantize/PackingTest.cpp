@@ -18,7 +18,7 @@ namespace {
 struct Matrix {
   Matrix(const PackedLayout &layout, int64_t n, int64_t groups)
       : layout(layout), n(n), groups(groups), rowBytes(layout.rowBytes(groups)), planes(layout.numPlanes() * n * rowBytes),
-        scales(n * groups * layout.scalesPerGroup() * layout.paramBytes), zeros(n * groups * layout.paramBytes) {
+        scales(n * groups * layout.scalesPerGroup() * layout.paramBytes), zeros(n * groups * layout.zerosPerGroup() * layout.zeroBytes()) {
     std::mt19937 random(static_cast<unsigned>(n * 31 + groups));
     for (auto *bytes : {&planes, &scales, &zeros})
       for (uint8_t &byte : *bytes)
@@ -44,7 +44,8 @@ std::vector<PackedLayout> allLayouts() {
   for (auto [lane, rows] : {std::pair{Lane::Dword, 16}, {Lane::Byte, 16}, {Lane::Byte, 32}, {Lane::Byte, 64}})
     for (int64_t bits = 1; bits <= 4; ++bits)
       for (int64_t group : {16, 32, 64, 128, 256, 416})
-        for (auto params : {PackedLayout::Params::HLQ, PackedLayout::Params::Uniform, PackedLayout::Params::Symmetric})
+        for (auto params : {PackedLayout::Params::HLQ, PackedLayout::Params::Uniform, PackedLayout::Params::Symmetric,
+                            PackedLayout::Params::Compact})
           for (int64_t paramBytes : {2, 4})
             layouts.push_back({lane, rows, bits, group, params, paramBytes});
   for (int64_t group : {16, 32, 128, 416})
@@ -61,7 +62,7 @@ TEST(PackingTest, UnpackingGivesTheOperandsBack) {
       Matrix matrix(layout, layout.rows + 5, groups);
       std::vector<uint8_t> packed = matrix.packed();
       ASSERT_EQ(packed.size() % 64, 0u);
-      int64_t scaleBytes = groups * layout.scalesPerGroup() * layout.paramBytes, zeroBytes = groups * layout.paramBytes;
+      int64_t scaleBytes = groups * layout.scalesPerGroup() * layout.paramBytes, zeroBytes = groups * layout.zerosPerGroup() * layout.zeroBytes();
       std::vector<uint8_t> planes(layout.numPlanes() * matrix.rowBytes), scales(scaleBytes), zeros(zeroBytes);
       for (int64_t row = 0; row < matrix.n; ++row) {
         unpackRow(layout, groups, packed.data(), row, planes.data(), scales.data(), zeros.data());
@@ -69,9 +70,7 @@ TEST(PackingTest, UnpackingGivesTheOperandsBack) {
           ASSERT_TRUE(std::equal(planes.begin() + j * matrix.rowBytes, planes.begin() + (j + 1) * matrix.rowBytes,
                                  matrix.planes.begin() + (j * matrix.n + row) * matrix.rowBytes));
         ASSERT_TRUE(std::equal(scales.begin(), scales.end(), matrix.scales.begin() + row * scaleBytes));
-        if (layout.hasZero()) {
-          ASSERT_TRUE(std::equal(zeros.begin(), zeros.end(), matrix.zeros.begin() + row * zeroBytes));
-        }
+        ASSERT_TRUE(std::equal(zeros.begin(), zeros.end(), matrix.zeros.begin() + row * zeroBytes));
       }
     }
   }
@@ -100,6 +99,25 @@ TEST(PackingTest, DwordLanesHoldNibblesOfNeighbours) {
         ASSERT_EQ(params[(j * 16 + r) * 2], matrix.scales[((r * 3 + group) * 2 + j) * 2]);
       ASSERT_EQ(params[(2 * 16 + r) * 2 + 1], matrix.zeros[(r * 3 + group) * 2 + 1]);
     }
+  }
+}
+
+TEST(PackingTest, CompactParametersAreAScaleAndBytes) {
+  PackedLayout layout{PackedLayout::Lane::Dword, 16, 3, 64, PackedLayout::Params::Compact, 2};
+  Matrix matrix(layout, 20, 2);
+  std::vector<uint8_t> packed = matrix.packed();
+  EXPECT_EQ(layout.unitBytes(), 3 * 2 * 64 + 16 * 2 + 4 * 16);
+  for (int64_t group = 0; group < 2; ++group)
+    for (int64_t row = 0; row < 20; ++row) {
+      const uint8_t *params = packed.data() + row / 16 * layout.rowBlockBytes(2) + group * layout.unitBytes() + 384;
+      EXPECT_EQ(params[row % 16 * 2 + 1], matrix.scales[(row * 2 + group) * 2 + 1]);
+      for (int64_t j = 0; j < 4; ++j)
+        EXPECT_EQ(params[32 + j * 16 + row % 16], matrix.zeros[(row * 2 + group) * 4 + j]);
+    }
+  // 4.4375, 3.375 and 2.3125 bits per weight in groups of 128.
+  for (int64_t bits : {4, 3, 2}) {
+    PackedLayout wide{PackedLayout::Lane::Dword, 16, bits, 128, PackedLayout::Params::Compact, 2};
+    EXPECT_EQ(wide.unitBytes() * 8, 16 * (128 * bits + 8 * (bits + 3)));
   }
 }
 

@@ -198,12 +198,12 @@ TEST(SolverTest, PaddingHasNoWeight) {
 TEST(SolverTest, ThreadsDoNotMatter) {
   std::vector<float> weights = randomWeights(333 * 160, 9);
   int64_t last = 0;
-  FitOptions many{4, 32, 10, 5, [&](int64_t done, int64_t total) {
+  FitOptions many{4, 32, ParameterKind::HLQ, 10, 5, [&](int64_t done, int64_t total) {
                     EXPECT_GT(done, last);
                     EXPECT_EQ(total, 333);
                     last = done;
                   }};
-  Result a(viewOf(weights, 333), {4, 32, 10, 1}), b(viewOf(weights, 333), many);
+  Result a(viewOf(weights, 333), {4, 32, ParameterKind::HLQ, 10, 1}), b(viewOf(weights, 333), many);
   EXPECT_EQ(last, 333);
   EXPECT_EQ(a.planes, b.planes);
   EXPECT_EQ(a.scales, b.scales);
@@ -267,7 +267,7 @@ TEST(SolverTest, ErrorsNameTheirPlace) {
     std::vector<float> weights = randomWeights(40 * 64, 1);
     weights[33 * 64 + 40] = bad;
     weights[39 * 64 + 63] = bad;
-    Result result(viewOf(weights, 40), {4, 32, 10, 3});
+    Result result(viewOf(weights, 40), {4, 32, ParameterKind::HLQ, 10, 3});
     EXPECT_EQ(result.report.error,
               "weights of row 33, columns 32 to 63 hold a value that is not a finite number below 1e15");
   }

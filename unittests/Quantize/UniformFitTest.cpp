@@ -45,7 +45,7 @@ struct Result {
 };
 
 FitOptions optionsOf(int64_t group, int64_t iterations = 10, unsigned threads = 1) {
-  return {8, group, iterations, threads};
+  return {8, group, ParameterKind::HLQ, iterations, threads};
 }
 } // namespace
 

@@ -70,7 +70,7 @@ struct KernelChoice {
 /// Cycles that one core needs for 16 rows and 16 columns of weights and all rows of activations, with the instructions
 /// alone: what memory gives is the same for every algorithm. Counts the share of tables or rounded activations that falls to
 /// 16 of the rows of weights. For planes only.
-double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, int64_t bits, int64_t tableBits, const ProductShape &shape);
+double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, int64_t tableBits, const ProductShape &shape);
 
 /// Chooses the kernel of a product whose entries have at least `tableBits` bits. `algorithm`, where given, is obeyed as far
 /// as the weights allow: codes of 8 bits are always multiplied.

@@ -45,6 +45,8 @@ struct QuantizationOptions {
   /// Bits of the embedding table and of the output projection; 0 leaves them in float.
   int64_t embeddingBits = 4;
   int64_t headBits = 4;
+  /// What groups of bit planes store: `hlq`, or `compact`, one scale and 8-bit ratios.
+  std::string params = "hlq";
   /// Weights whose node name this regular expression matches stay in float.
   std::string exclude;
   /// A file that names bits and group of some matrices (`QuantizationPlan`), for `EmitKind::HLQONNX`.
@@ -54,11 +56,12 @@ struct QuantizationOptions {
 /// Whether `size` is one of the above.
 bool isGroupSize(int64_t size);
 
-/// Parses `none`, `auto` (`hlq` for models without quantized weights) or `hlq[:key=value,...]` with the keys bits, group, embedding, head, plan and, at the end, exclude. Embedding and
+/// Parses `none`, `auto` (`hlq` for models without quantized weights) or `hlq[:key=value,...]` with the keys bits, group, embedding,
+/// head, params, plan and, at the end, exclude. Embedding and
 /// head have the larger of 4 and `bits` unless they are given.
 llvm::Expected<QuantizationOptions> parseQuantization(llvm::StringRef text);
 
-/// The inverse of `parseQuantization`, with all keys but an empty plan or exclude.
+/// The inverse of `parseQuantization`, with all keys but params hlq and an empty plan or exclude.
 std::string formatQuantization(const QuantizationOptions &options);
 
 /// The regular expression that every name matches.

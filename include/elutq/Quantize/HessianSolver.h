@@ -22,10 +22,6 @@
 
 namespace elutq::quantize {
 
-/// What the code words of a group are made of. HLQ: a scale for each plane and a zero. Uniform: a scale, doubled from plane to
-/// plane, and a zero. Ternary: the words -s, 0 and s of two planes, both with the scale s, and the zero -s.
-enum class ParameterKind { HLQ = 0, Uniform = 1, Ternary = 2 };
-
 /// In what order columns are quantized. The groups stay what they are: Groups takes those with the largest sum of H's diagonal
 /// first, Columns also orders columns within them.
 enum class ColumnOrder { Natural = 0, Groups = 1, Columns = 2 };
@@ -112,7 +108,7 @@ struct HessianReport {
   double loss = 0;
   double squaredError = 0, squaredNorm = 0;
   /// The sum over rows of (w - v) (H + d I) (w - v)^T, which refinement lowers: before it, and after each solve for the parameters and
-  /// each choice of codes. The last steps round parameters to f16.
+  /// each choice of codes. The last steps round parameters to what is stored.
   std::vector<double> trace;
   /// Most rounds of refinement that a row took.
   int64_t rounds = 0;
@@ -124,11 +120,11 @@ struct HessianReport {
   std::string error;
 };
 
-/// Quantizes `weights` of N rows and `hessian.size` columns into planes, scales and zeros as `fitHLQ` lays them out, but for
-/// uniform parameters, which have one scale `[N][G]`. `rowLoss` `[N]`, if not null, gets the loss of each row. Each thread uses about
+/// Quantizes `weights` of N rows and `hessian.size` columns into planes, scales and zeros as `fitHLQ` lays them out; uniform
+/// parameters have one scale `[N][G]`. `rowLoss` `[N]`, if not null, gets the loss of each row. Each thread uses about
 /// 4 KB * K, and for refinement up to 64 MB (or, if that is more, one row's square matrix of its parameters in f32).
 HessianReport solveWithHessian(const MatrixView &weights, const Hessian &hessian, const HessianSolveOptions &options,
-                               uint8_t *planes, uint16_t *scales, uint16_t *zeros, double *rowLoss = nullptr);
+                               uint8_t *planes, uint16_t *scales, void *zeros, double *rowLoss = nullptr);
 
 } // namespace elutq::quantize
 

@@ -20,7 +20,7 @@ namespace elutq::quantize {
 /// Mirrors `#hlq.layout`; the enumerators have the numbers of the dialect's enums.
 struct PackedLayout {
   enum class Lane { Byte = 0, Dword = 1 };
-  enum class Params { HLQ = 0, Uniform = 1, Symmetric = 2 };
+  enum class Params { HLQ = 0, Uniform = 1, Symmetric = 2, Compact = 3 };
 
   Lane lane = Lane::Dword;
   int64_t rows = 16;
@@ -50,12 +50,14 @@ struct PackedLayout {
   int64_t vectorBytes() const { return rows * (lane == Lane::Dword ? 4 : 1); }
   /// Scales stored per group and row.
   int64_t scalesPerGroup() const { return params == Params::HLQ ? bits : 1; }
-  /// Whether a zero is stored per group and row.
-  bool hasZero() const { return params != Params::Symmetric; }
+  /// Elements of the zeros stored per group and row, and bytes of one: with compact parameters a ratio for each plane and the code of
+  /// a weight without bits.
+  int64_t zerosPerGroup() const { return params == Params::Compact ? bits + 1 : params == Params::Symmetric ? 0 : 1; }
+  int64_t zeroBytes() const { return params == Params::Compact ? 1 : paramBytes; }
   /// Bytes of the planes of a unit.
   int64_t unitPlaneBytes() const { return numPlanes() * stepsPerUnit() * vectorBytes(); }
   /// Bytes of the parameters of one group.
-  int64_t groupParamBytes() const { return (scalesPerGroup() + (hasZero() ? 1 : 0)) * rows * paramBytes; }
+  int64_t groupParamBytes() const { return (scalesPerGroup() * paramBytes + zerosPerGroup() * zeroBytes()) * rows; }
   /// Bytes of a unit: planes and parameters.
   int64_t unitBytes() const { return unitPlaneBytes() + groupsPerUnit() * groupParamBytes(); }
   /// Units of a row of `groups` groups.
@@ -71,14 +73,14 @@ struct PackedLayout {
   const char *verify() const;
 };
 
-/// Packs `planes` `[bits][n][groups * groupSize / 8]` (8 bits: codes `[n][groups * groupSize]`), `scales` `[n][groups][scalesPerGroup]` and `zeros` `[n][groups]`
-/// (ignored by layouts without zeros) into `out`, `packedBytes(n, groups)` bytes, all of which are written. Scales and
-/// zeros are `paramBytes` wide, in any alignment. `threads` 0 stands for one per processor.
+/// Packs `planes` `[bits][n][groups * groupSize / 8]` (8 bits: codes `[n][groups * groupSize]`), `scales` `[n][groups][scalesPerGroup]` and `zeros`
+/// `[n][groups][zerosPerGroup]` (ignored by layouts without zeros) into `out`, `packedBytes(n, groups)` bytes, all of which are written. Scales are
+/// `paramBytes` wide, zeros `zeroBytes`, in any alignment. `threads` 0 stands for one per processor.
 void pack(const PackedLayout &layout, int64_t n, int64_t groups, const uint8_t *planes, const void *scales,
           const void *zeros, uint8_t *out, unsigned threads = 1);
 
 /// The inverse of `pack` for one row: `planes` `[bits][groups * groupSize / 8]` (8 bits: codes `[groups * groupSize]`),
-/// `scales` `[groups][scalesPerGroup]` and `zeros` `[groups]` (may be null without zeros).
+/// `scales` `[groups][scalesPerGroup]` and `zeros` `[groups][zerosPerGroup]` (may be null without zeros).
 void unpackRow(const PackedLayout &layout, int64_t groups, const uint8_t *packed, int64_t row, uint8_t *planes,
                void *scales, void *zeros);
 

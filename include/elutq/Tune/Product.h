@@ -28,7 +28,7 @@ struct ProductOptions {
   /// 1 to 4, or 8 for codes.
   int64_t bits = 2;
   int64_t group = 128, m = 1, n = 4096, k = 4096;
-  /// As in `#hlq.layout`: hlq, uniform or symmetric, and f16 or f32.
+  /// As in `#hlq.layout`: hlq, uniform, symmetric or compact, and f16 or f32.
   std::string params = "hlq", paramType = "f16";
   /// Of entries, at least: 8 or 16.
   int64_t tableBits = 8;
@@ -52,6 +52,8 @@ struct Weights {
   std::vector<uint8_t> planes;
   std::vector<uint16_t> scales16, zeros16;
   std::vector<float> scales32, zeros32;
+  /// The zeros of compact parameters.
+  std::vector<uint8_t> ratios;
   int64_t zeroPoint = 0;
 
   static Weights random(const ProductOptions &options);

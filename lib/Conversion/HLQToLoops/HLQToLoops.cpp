@@ -74,6 +74,13 @@ struct PackedReader : LoopEmitter {
     return layout.getParamType().isF32() ? param : arith::ExtFOp::create(b, loc, b.getF32Type(), param).getResult();
   }
 
+  /// Byte `number` of compact parameters, the ratios of the planes and the code without bits, as i32.
+  Value readRatio(Value block, Value row, int64_t number) {
+    Value offset = add(add(unitOffset, mul(groupInUnit, unit.groupParamBytes)), row);
+    offset = add(offset, unit.planesBytes + unit.ratioBytes + number * unit.rows);
+    return arith::ExtUIOp::create(b, loc, b.getI32Type(), load(packed, {block, offset}));
+  }
+
   /// The stored scales of the group, then the zero if there is one.
   SmallVector<Value> readParams(Value block, Value row) {
     SmallVector<Value> params;
@@ -318,7 +325,7 @@ struct ProductEmitter : PackedReader {
   }
 
 protected:
-  /// Adds the scaled integer sums of a group to `y`. `scaleSum`, the first scale, and `middle` become the factors of `zc`.
+  /// Adds the scaled integer sums of a group to `y`. `scaleSum`, the first scale, and `middle` become the factors of `zc`; no `middle`: no `zc`.
   virtual Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum, Value &middle) = 0;
 
   /// `p`: the scaled integer sums of the table groups of a group.
@@ -351,6 +358,8 @@ private:
     SmallVector<Value> params = readParams(nBlock, nRow);
     Value scaleSum = params[0], middle = f32(getCentre(layout));
     y = emitSums(group, params, y, scaleSum, middle);
+    if (!middle)
+      return y;
     Value zc = layout.hasZero() ? fma(scaleSum, middle, params.back())
                                 : arith::MulFOp::create(
                                       b, loc, scaleSum,
@@ -368,10 +377,13 @@ private:
 struct LutProductEmitter : ProductEmitter<LutMatmulOp> {
   using ProductEmitter::ProductEmitter;
 
-  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum, Value &) override {
+  Value emitSums(Value group, ArrayRef<Value> params, Value y, Value &scaleSum, Value &middle) override {
     auto planes = llvm::to_vector(llvm::seq<int64_t>(layout.getBits()));
+    SmallVector<Value> ratios;
+    if (layout.isCompact())
+      middle = emitMiddle(ratios);
     if (layout.getParams() != Params::HLQ)
-      return fma(params[0], emitPlanes(group, planes), y);
+      return fma(params[0], emitPlanes(group, planes, ratios), y);
     for (int64_t plane : planes) {
       y = fma(params[plane], emitPlanes(group, plane), y);
       if (plane > 0)
@@ -381,12 +393,25 @@ struct LutProductEmitter : ProductEmitter<LutMatmulOp> {
   }
 
 private:
-  Value emitPlanes(Value group, ArrayRef<int64_t> planes) {
+  /// The factor of the scale in `zc`; reads `r_j` of compact parameters.
+  Value emitMiddle(SmallVector<Value> &ratios) {
+    Value code = readRatio(nBlock, nRow, layout.getBits()), total = add(add(code, code), i32(-2 * kCodeCentre));
+    for (int64_t plane = 0; plane < layout.getBits(); ++plane) {
+      ratios.push_back(readRatio(nBlock, nRow, plane));
+      total = add(total, ratios.back());
+    }
+    return arith::MulFOp::create(b, loc, arith::SIToFPOp::create(b, loc, b.getF32Type(), total), f32(0.5));
+  }
+
+  /// `p` of one plane, or of the sum of several, which count by `ratios`, or each twice as much as the one before.
+  Value emitPlanes(Value group, ArrayRef<int64_t> planes, ArrayRef<Value> ratios = {}) {
     return emitPartial(group, [&](Value u) {
       Value sum;
       for (int64_t plane : planes) {
         Value acc = emitTableSum(group, u, plane);
-        if (planes.size() > 1)
+        if (!ratios.empty())
+          acc = arith::MulIOp::create(b, loc, acc, ratios[plane]);
+        else if (planes.size() > 1)
           acc = arith::ShLIOp::create(b, loc, acc, i32(plane));
         sum = sum ? add(sum, acc) : acc;
       }
@@ -429,9 +454,16 @@ struct CodeProductEmitter : ProductEmitter<CodeMatmulOp> {
   }
 
 private:
-  /// `d`, `middle`, and `r_j` in `steps`.
+  /// `d`, `middle`, the code without bits, and `r_j` in `steps`.
   void emitSteps(ArrayRef<Value> params, Value &scale, Value &middle) {
     steps.clear();
+    if (layout.isCompact()) {
+      for (int64_t plane = 0; plane < layout.getBits(); ++plane)
+        steps.push_back(readRatio(nBlock, nRow, plane));
+      start = add(readRatio(nBlock, nRow, layout.getBits()), i32(format.getCentre() - kCodeCentre));
+      middle = Value();
+      return;
+    }
     Value total;
     auto addStep = [&](Value step) {
       steps.push_back(step);
@@ -456,16 +488,16 @@ private:
       for (int64_t plane = 0; plane < layout.getBits(); ++plane)
         addStep(i32(1 << plane));
     }
-    half = arith::ShRSIOp::create(b, loc, total, i32(1));
+    Value half = arith::ShRSIOp::create(b, loc, total, i32(1));
     middle = arith::SIToFPOp::create(b, loc, b.getF32Type(), half);
+    start = arith::SubIOp::create(b, loc, i32(format.getCentre()), half);
   }
 
   /// The code of a column of the group as i32.
   Value emitCode(Value column) {
     if (layout.hasCodes())
       return readCode(nBlock, nRow, column);
-    Value code = arith::SubIOp::create(b, loc, i32(format.getCentre()), half);
-    Value shift = arith::IndexCastOp::create(b, loc, b.getI32Type(), rem(column, 4));
+    Value code = start, shift = arith::IndexCastOp::create(b, loc, b.getI32Type(), rem(column, 4));
     for (auto [plane, step] : llvm::enumerate(steps)) {
       Value bits = arith::ShRUIOp::create(b, loc, readNibble(nBlock, nRow, plane, div(column, 4)), shift);
       Value bit = arith::AndIOp::create(b, loc, bits, i32(1));
@@ -500,9 +532,9 @@ private:
   }
 
   EntryFormat format;
-  /// Of the group: `r_j` and their sum, halved.
+  /// Of the group: `r_j`, and the code without bits.
   SmallVector<Value> steps;
-  Value half;
+  Value start;
 };
 
 template <typename OpTy, typename EmitterTy>
@@ -543,6 +575,18 @@ struct LowerPackedGather : OpRewritePattern<PackedGatherOp> {
         SmallVector<Value> params = e.readParams(block, row);
         Value inGroup = e.rem(column, layout.getGroupSize());
         Value shift = arith::IndexCastOp::create(e.b, e.loc, e.b.getI32Type(), e.rem(inGroup, 4));
+        auto readBit = [&](int64_t plane) -> Value {
+          Value nibble = e.readNibble(block, row, plane, e.div(inGroup, 4));
+          return arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, nibble, shift), e.i32(1));
+        };
+        if (layout.isCompact()) {
+          Value code = e.add(e.readRatio(block, row, layout.getBits()), e.i32(-kCodeCentre));
+          for (int64_t j = 0; j < layout.getBits(); ++j)
+            code = e.add(code, arith::MulIOp::create(e.b, e.loc, readBit(j), e.readRatio(block, row, j)));
+          Value number = arith::SIToFPOp::create(e.b, e.loc, e.b.getF32Type(), code);
+          e.store(arith::MulFOp::create(e.b, e.loc, params[0], number), op.getInit(), {m, column});
+          return;
+        }
         Value w = layout.hasZero()
                       ? params.back()
                       : arith::MulFOp::create(e.b, e.loc, params[0], e.f32(-layout.getZeroPoint())).getResult();
@@ -552,9 +596,7 @@ struct LowerPackedGather : OpRewritePattern<PackedGatherOp> {
           return;
         }
         for (int64_t j = 0; j < layout.getBits(); ++j) {
-          Value nibble = e.readNibble(block, row, j, e.div(inGroup, 4));
-          Value bit = arith::AndIOp::create(e.b, e.loc, arith::ShRUIOp::create(e.b, e.loc, nibble, shift), e.i32(1));
-          bit = arith::SIToFPOp::create(e.b, e.loc, e.b.getF32Type(), bit);
+          Value bit = arith::SIToFPOp::create(e.b, e.loc, e.b.getF32Type(), readBit(j));
           Value scale = layout.getParams() == Params::HLQ
                             ? params[j]
                             : arith::MulFOp::create(e.b, e.loc, params[0], e.f32(1 << j)).getResult();

@@ -25,8 +25,12 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
   LutMatmulEmitter(OpBuilder &builder, LutMatmulOp op, int64_t tableBytes)
       : ProductEmitter(builder, op, tableBytes, op.getKernel().getMTile() * op.getKernel().getTableBits() / 2), bits(layout.getBits()),
         isDword(layout.getLane() == Lane::Dword) {
-    int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(elutq::kDwordSums / (mTile * tableParts), 1) : 1;
+    // Planes that are added up need the sums of one.
+    int64_t sumsOfPlane = layout.getParams() == Params::HLQ ? mTile * tableParts : 1;
+    int64_t maxPlanes = isDword && mTile > 1 ? std::max<int64_t>(elutq::kDwordSums / sumsOfPlane, 1) : 1;
     planesAtOnce = llvm::divideCeil(bits, llvm::divideCeil(bits, maxPlanes));
+    if (isDword && layout.isCompact())
+      planesAtOnce = bits;
     int64_t blocks = cast<MemRefType>(op.getScales().getType()).getDimSize(0);
     if (!isDword && blocks != ShapedType::kDynamic)
       readsOnce = blocks <= kPrefetchedBlocks;
@@ -38,15 +42,27 @@ struct LutMatmulEmitter : ProductEmitter<LutMatmulOp> {
 protected:
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     if (layout.getParams() != Params::HLQ) {
-      SmallVector<Value> partial = emitPlanes(group, llvm::to_vector(llvm::seq<int64_t>(bits)), /*weighted=*/true);
+      if (layout.isCompact())
+        loadRatios(group);
+      auto planes = llvm::to_vector(llvm::seq<int64_t>(bits));
+      SmallVector<Value> partial = emitPartial(group, /*sets=*/1, [&](const TableGroup &u) {
+        return isDword ? emitWeightedDwordSums(u) : emitByteSums(u, planes);
+      });
       SmallVector<Value> scales = loadParams(group, 0);
       addScaled(y, scales, partial);
-      return emitCentred(group, scales);
+      if (!layout.isCompact())
+        return emitCentred(group, scales);
+      SmallVector<Value> centred;
+      for (auto [piece, scale] : llvm::enumerate(scales))
+        centred.push_back(emitCentred(group, piece, scale, middles[piece]));
+      return centred;
     }
     SmallVector<Value> scaleSum;
     for (int64_t first = 0; first < bits; first += planesAtOnce) {
       auto planes = llvm::to_vector(llvm::seq<int64_t>(first, std::min(first + planesAtOnce, bits)));
-      SmallVector<Value> partial = emitPlanes(group, planes);
+      SmallVector<Value> partial = emitPartial(group, planes.size(), [&](const TableGroup &u) {
+        return isDword ? emitDwordSums(u, planes) : emitByteSums(u, planes);
+      });
       for (auto [i, plane] : llvm::enumerate(planes)) {
         SmallVector<Value> scales = loadParams(group, plane);
         addScaled(y, scales, ArrayRef(partial).slice(i * mTile * pieces, mTile * pieces));
@@ -80,11 +96,61 @@ protected:
   }
 
 private:
-  /// `p` of each of `planes`, or, `weighted`, of their sum, in which each plane counts twice as much as the one before.
-  SmallVector<Value> emitPlanes(int64_t group, ArrayRef<int64_t> planes, bool weighted = false) {
-    return emitPartial(group, weighted ? 1 : planes.size(), [&](const TableGroup &u) {
-      return isDword ? emitDwordSums(u, planes, weighted) : emitByteSums(u, planes);
-    });
+  /// `r_j` of a group with compact parameters, and what the scale is multiplied by in `zc`.
+  void loadRatios(int64_t group) {
+    ratios.clear();
+    middles.clear();
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      // The codes without bits and with all bits, bytes both.
+      Value least = loadRatio(group, bits, piece), greatest = least;
+      for (int64_t plane = 0; plane < bits; ++plane) {
+        ratios.push_back(loadRatio(group, plane, piece));
+        greatest = add(greatest, ratios.back());
+      }
+      Value both = add(widen(least), widen(greatest));
+      both = add(both, splat(getInts(kFloatLanes, 32), -2 * kCodeCentre));
+      middles.push_back(mulF(arith::SIToFPOp::create(b, loc, getFloats(), both), splat(0.5f)));
+    }
+  }
+
+  /// How much a plane counts in the sum of all, for 16 rows: as bytes, four for each row.
+  Value getDwordWeights(int64_t plane) {
+    if (!layout.isCompact())
+      return splat(getInts(64, 8), int64_t(1) << plane);
+    SmallVector<int64_t> places;
+    for (int64_t i = 0; i < 64; ++i)
+      places.push_back(i / 4);
+    return vector::ShuffleOp::create(b, loc, ratios[plane], ratios[plane], places);
+  }
+
+  /// The sum of row `piece` of 16 rows of weights, as it counts in the sum of all planes.
+  Value weigh(int64_t plane, int64_t piece, Value sum) {
+    if (layout.isCompact())
+      return arith::MulIOp::create(b, loc, sum, widen(ratios[piece * bits + plane]));
+    return plane == 0 ? sum : shiftLeft(sum, splat(getInts(kFloatLanes, 32), plane));
+  }
+
+  /// Dword lanes: the sums of all planes together, of which as many as `planesAtOnce` are read at a time. One row has few sums, and each
+  /// addition to one waits for the one before: its planes are added up in the end.
+  SmallVector<Value> emitWeightedDwordSums(const TableGroup &u) {
+    int64_t perPlane = tableParts * mTile;
+    SmallVector<Value> sums;
+    for (int64_t first = 0; first < bits; first += planesAtOnce) {
+      auto planes = llvm::to_vector(llvm::seq<int64_t>(first, std::min(first + planesAtOnce, bits)));
+      SmallVector<Value> weights;
+      for (int64_t plane : planes)
+        weights.push_back(layout.isCompact() || plane > 0 ? getDwordWeights(plane) : Value());
+      bool areApart = mTile == 1;
+      SmallVector<Value> zeros(perPlane * (areApart ? planes.size() : 1), splat(getInts(kFloatLanes, 32), 0));
+      SmallVector<Value> added = addLookups(u, planes, weights, zeros, areApart);
+      for (auto [i, sum] : llvm::enumerate(added)) {
+        if (static_cast<int64_t>(sums.size()) < perPlane)
+          sums.push_back(sum);
+        else
+          sums[i % perPlane] = add(sums[i % perPlane], sum);
+      }
+    }
+    return joinParts(std::move(sums));
   }
 
   /// The nibbles of `bytes`, low or high, as bytes.
@@ -98,14 +164,24 @@ private:
     return arith::AndIOp::create(b, loc, bytes, splat(type, 15));
   }
 
-  /// Dword lanes: a chunk is half a step; a look-up goes into four tables at once.
-  SmallVector<Value> emitDwordSums(const TableGroup &u, ArrayRef<int64_t> planes, bool weighted) {
+  /// Dword lanes: the sums of each plane.
+  SmallVector<Value> emitDwordSums(const TableGroup &u, ArrayRef<int64_t> planes) {
+    SmallVector<Value> sums(planes.size() * tableParts * mTile, splat(getInts(kFloatLanes, 32), 0)), joined;
+    sums = addLookups(u, planes, {}, sums, /*areApart=*/true);
+    for (size_t first = 0; first < sums.size(); first += tableParts * mTile)
+      joined.append(joinParts(SmallVector<Value>(ArrayRef(sums).slice(first, tableParts * mTile))));
+    return joined;
+  }
+
+  /// Adds what the planes select, times `weights` where there are such, to `sums`: those of each plane if they are apart, or of all planes
+  /// together. A chunk is half a step; a look-up goes into four tables at once.
+  SmallVector<Value> addLookups(const TableGroup &u, ArrayRef<int64_t> planes, ArrayRef<Value> weights, SmallVector<Value> sums,
+                                bool areApart) {
     VectorType bytesType = getInts(64, 8), wordsType = getInts(kFloatLanes, 32);
     SmallVector<int8_t> tableOfByte;
     for (int64_t i = 0; i < 64; ++i)
       tableOfByte.push_back(16 * (i % 4));
     Value offsets = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(bytesType, ArrayRef(tableOfByte)));
-    SmallVector<Value> sums((weighted ? 1 : planes.size()) * tableParts * mTile, splat(wordsType, 0));
     auto body = [&](int64_t chunk, Value loopChunk, Value loopByte, SmallVector<Value> &sums) {
       SmallVector<Value> indices;
       for (int64_t plane : planes) {
@@ -116,19 +192,15 @@ private:
         Value table = loadEntries(chunk, loopChunk, i % mTile, i / mTile * 64, 64);
         for (auto [plane, places] : llvm::enumerate(indices)) {
           Value found = LookupOp::create(b, loc, bytesType, table, places);
-          Value &sum = sums[(weighted ? 0 : plane * tableParts * mTile) + i];
-          if (weighted && plane > 0)
-            sum = DotOp::create(b, loc, wordsType, sum, splat(bytesType, int64_t(1) << plane), found);
+          Value &sum = sums[(areApart ? plane * tableParts * mTile : 0) + i];
+          if (!weights.empty() && weights[plane])
+            sum = DotOp::create(b, loc, wordsType, sum, weights[plane], found);
           else
             sum = AccumulateOp::create(b, loc, wordsType, sum, found);
         }
       }
     };
-    sums = emitChunks(u, std::max<int64_t>(kUnrolledDwordLookups / (tableParts * mTile * planes.size()), 1), sums, body);
-    SmallVector<Value> joined;
-    for (size_t first = 0; first < sums.size(); first += tableParts * mTile)
-      joined.append(joinParts(SmallVector<Value>(ArrayRef(sums).slice(first, tableParts * mTile))));
-    return joined;
+    return emitChunks(u, std::max<int64_t>(kUnrolledDwordLookups / (tableParts * mTile * planes.size()), 1), sums, body);
   }
 
   /// Byte lanes: two steps per chunk, 16-bit sums of whole words and of their high bytes. Even rows are the low bytes:
@@ -137,14 +209,16 @@ private:
     SmallVector<Value> sums;
     for (int64_t part = 0; part < tableParts; ++part) {
       SmallVector<Value> total;
-      for (auto [power, plane] : llvm::enumerate(planes)) {
+      for (int64_t plane : planes) {
         SmallVector<Value> rows = emitRows(emitByteWords(u, plane, part));
-        for (auto [i, sum] : llvm::enumerate(rows)) {
-          if (power == 0)
-            total.push_back(sum);
-          else
-            total[i] = add(total[i], shiftLeft(sum, splat(getInts(kFloatLanes, 32), power)));
-        }
+        if (planes.size() > 1 || layout.isCompact())
+          for (auto [i, sum] : llvm::enumerate(rows))
+            sum = weigh(plane, i % pieces, sum);
+        if (total.empty())
+          total = rows;
+        else
+          for (auto [sum, addend] : llvm::zip_equal(total, rows))
+            sum = add(sum, addend);
       }
       sums.append(total);
     }
@@ -197,8 +271,11 @@ private:
   bool isDword;
   /// Dword lanes look up several planes in a table while it is in a register: a second pass over the tables of several rows
   /// of activations would find them in the stack, where LLVM keeps what is loaded twice. Byte lanes have no registers left.
-  /// One row waits for memory, and reads plane after plane: what lies side by side is one stream.
+  /// One row waits for memory, and reads plane after plane: what lies side by side is one stream. But with compact parameters LLVM, short
+  /// of registers, asks for the weights of all planes in one place then.
   int64_t planesAtOnce;
+  /// Of the group, with compact parameters: `r_j` of 16 rows each, planes inner, and what `zc` has beside the scale.
+  SmallVector<Value> ratios, middles;
 };
 
 } // namespace

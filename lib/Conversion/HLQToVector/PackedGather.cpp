@@ -43,6 +43,17 @@ private:
     for (int64_t i = 0, e = layout.getScalesPerGroup() + layout.hasZero(); i < e; ++i)
       params.push_back(loadParam(add(offset, unit.planesBytes + i * unit.rows * unit.paramBytes)));
 
+    if (layout.isCompact()) {
+      auto loadRatio = [&](int64_t number) {
+        Value place = add(add(unitOffset, mul(groupInUnit, unit.groupParamBytes)), row);
+        Value byte = loadByte(add(place, unit.planesBytes + unit.ratioBytes + number * unit.rows));
+        return broadcast(arith::SIToFPOp::create(b, loc, b.getF32Type(), byte));
+      };
+      Value code = addF(loadRatio(layout.getBits()), splat(static_cast<float>(-kCodeCentre)));
+      for (int64_t j = 0; j < layout.getBits(); ++j)
+        code = fma(loadRatio(j), loadBits(add(unitOffset, j * unit.planeBytes), chunkInUnit), code);
+      return mulF(params[0], code);
+    }
     Value w = layout.hasZero() ? params.back() : mulF(params[0], splat(static_cast<float>(-layout.getZeroPoint())));
     if (layout.hasCodes())
       return fma(params[0], loadCodes(unitOffset, chunkInUnit), w);

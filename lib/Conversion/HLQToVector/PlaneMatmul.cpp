@@ -19,9 +19,10 @@ namespace {
 /// take 64 columns and up to 16 rows of activations at once. The integers are the same.
 struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   PlaneMatmulEmitter(OpBuilder &builder, CodeMatmulOp op, int64_t codeBytes)
-      : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * EntryFormat::get(op).getWidth() / 8),
-        format(EntryFormat::get(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces),
-        passChunks(unitsPerPass * unit.unitColumns / 16), usesTiles(op.getKernel().usesTiles(layout)) {
+      : ProductEmitter(builder, op, codeBytes, op.getLayout().getRows() * getCodeFormat(op).getWidth() / 8),
+        format(getCodeFormat(op)), dwordsPerChunk(16 / format.getPerDword()), blockPieces(pieces),
+        passChunks(unitsPerPass * unit.unitColumns / 16), usesTiles(op.getKernel().usesTiles(layout)),
+        codeParts(usesTiles && format.words ? 2 : 1) {
     pieces = 1;
     readsOnce = true;
   }
@@ -29,13 +30,19 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
   static bool canEmit(CodeMatmulOp op) { return !op.getLayout().hasCodes(); }
   static constexpr StringRef kRequirement = "expected planes";
 
+  /// The form of codes: that of the entries, but that tiles, which take the bytes of words apart, take compact codes as the bytes that they are.
+  static EntryFormat getCodeFormat(CodeMatmulOp op) {
+    EntryFormat format = EntryFormat::get(op);
+    format.words &= !(op.getLayout().isCompact() && op.getKernel().usesTiles(op.getLayout()));
+    return format;
+  }
+
   void emit() override {
-    int64_t parts = usesTiles ? tableParts : 1;
-    codes = allocate({parts * passChunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
+    codes = allocate({codeParts * passChunks, dwordsPerChunk, 4 * unit.rows}, b.getI8Type());
     // Of words there are sums of the products of high bytes, of a high and a low one, and of low ones.
     if (usesTiles)
-      tileSums = allocate({(2 * parts - 1) * mTile, kFloatLanes}, b.getI32Type());
-    params = allocate({unitsPerPass * unit.groupsPerUnit, 2, unit.rows}, b.getF32Type());
+      tileSums = allocate({getNumTileSums() * mTile, kFloatLanes}, b.getI32Type());
+    params = allocate({unitsPerPass * unit.groupsPerUnit, layout.isCompact() ? 1 : 2, unit.rows}, b.getF32Type());
     // The entries of a pass, of all rows of activations, stay in the second-level cache for all row blocks.
     forEachPass([&](Value firstUnit, Value endUnit) {
       passUnit = firstUnit;
@@ -69,6 +76,8 @@ protected:
     Value number = getPassGroup(group);
     addScaled(y, loadVector(getFloats(), params, {number, index(0), pieceRow}),
               emitPartial(group, /*sets=*/1, [&](const TableGroup &u) { return emitIntegers(u); }));
+    if (layout.isCompact())
+      return {};
     return {loadVector(getFloats(), params, {number, index(1), pieceRow})};
   }
 
@@ -109,6 +118,9 @@ private:
     return emitChunks(u, /*maxBlock=*/1, sums, body);
   }
 
+  /// Sums of tiles: one for each place value of a product of bytes.
+  int64_t getNumTileSums() const { return tableParts + codeParts - 1; }
+
   /// The same by tiles. Words are split into bytes: entries into a signed high and an unsigned low one, codes into unsigned ones.
   SmallVector<Value> emitTiles(const TableGroup &u) {
     int64_t columns = std::min<int64_t>(tableGroup, 64);
@@ -116,7 +128,7 @@ private:
       return amx::TileType::get({rows, bytes * 8 / width}, b.getIntegerType(width));
     };
     SmallVector<Value> sums;
-    for (int64_t i = 0; i < 2 * tableParts - 1; ++i)
+    for (int64_t i = 0; i < getNumTileSums(); ++i)
       sums.push_back(amx::TileZeroOp::create(b, loc, getTile(mTile, 64, 32)));
     Value place = add(getPassChunk(), u.chunk);
     if (u.loopChunk)
@@ -125,12 +137,14 @@ private:
       SmallVector<Value> entriesOfPart, codesOfPart;
       for (int64_t part = 0; part < tableParts; ++part) {
         SmallVector<Value> entry = {mBlock, u.number, index(0), index(part * tableGroup + column)};
-        SmallVector<Value> code = {add(place, part * passChunks + column / 16), index(0), index(0)};
         entriesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(mTile, columns, 8), op.getEntries(), entry));
+      }
+      for (int64_t part = 0; part < codeParts; ++part) {
+        SmallVector<Value> code = {add(place, part * passChunks + column / 16), index(0), index(0)};
         codesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(columns / 4, 64, 8), codes, code));
       }
       for (int64_t e = 0; e < tableParts; ++e)
-        for (int64_t c = 0; c < tableParts; ++c)
+        for (int64_t c = 0; c < codeParts; ++c)
           sums[e + c] = amx::TileMulIOp::create(b, loc, sums[e + c].getType(), entriesOfPart[e], codesOfPart[c], sums[e + c],
                                                 /*isZextLhs=*/e == 1, /*isZextRhs=*/true);
     }
@@ -139,7 +153,11 @@ private:
     VectorType wordsType = getInts(kFloatLanes, 32);
     SmallVector<Value> result;
     for (int64_t m = 0; m < mTile; ++m) {
-      Value total = broadcast(load(op.getOffsets(), {mBlock, u.number, index(m)}));
+      Value offset = load(op.getOffsets(), {mBlock, u.number, index(m)});
+      // Offsets are made for the entries' centre; that of bytes is a smaller power of two.
+      if (int64_t ratio = EntryFormat::get(op).getCentre() / format.getCentre(); ratio > 1)
+        offset = arith::ShRSIOp::create(b, loc, offset, i32(llvm::Log2_64(ratio)));
+      Value total = broadcast(offset);
       for (int64_t number = 0, e = sums.size(); number < e; ++number) {
         Value sum = loadVector(wordsType, tileSums, {index(number * mTile + m), index(0)});
         if (int64_t shift = 8 * (e - 1 - number))
@@ -182,24 +200,29 @@ private:
     loop(0, groupChunks / chunksPerStep, [&](Value i) { expandStep(steps, mul(i, chunksPerStep), 0, chunksPerStep); });
   }
 
-  /// Stores `d` and `zc` of all rows of a group, and returns its steps.
+  /// Stores `d` and, if there is one, `zc` of all rows of a group, and returns its steps.
   Steps emitSteps(int64_t group) {
     VectorType wordsType = getInts(kFloatLanes, 32);
     SmallVector<SmallVector<Value>> steps(layout.getBits());
     SmallVector<Value> starts;
     for (int64_t piece = 0; piece < blockPieces; ++piece) {
       SmallVector<Value> ofPlane;
+      Value row = index(piece * kFloatLanes), number = getPassGroup(group);
       Value scale = emitSteps(group, piece, ofPlane), total = ofPlane[0];
+      storeVector(scale, params, {number, index(0), row});
+      for (auto [all, step] : llvm::zip_equal(steps, ofPlane))
+        all.push_back(step);
+      if (layout.isCompact()) {
+        Value code = widen(loadRatio(group, layout.getBits(), piece));
+        starts.push_back(add(code, splat(wordsType, format.getCentre() - kCodeCentre)));
+        continue;
+      }
       for (Value step : ArrayRef(ofPlane).drop_front())
         total = add(total, step);
       Value half = arith::ShRSIOp::create(b, loc, total, splat(wordsType, 1));
       Value centred = emitCentred(group, piece, scale, arith::SIToFPOp::create(b, loc, getFloats(), half));
-      Value row = index(piece * kFloatLanes), number = getPassGroup(group);
-      storeVector(scale, params, {number, index(0), row});
       storeVector(centred, params, {number, index(1), row});
       starts.push_back(arith::SubIOp::create(b, loc, splat(wordsType, format.getCentre()), half));
-      for (auto [all, step] : llvm::zip_equal(steps, ofPlane))
-        all.push_back(step);
     }
     Steps result{toCodes(starts), {}};
     for (ArrayRef<Value> plane : steps)
@@ -212,7 +235,7 @@ private:
     VectorType wordsType = getInts(kFloatLanes, 32);
     if (layout.getParams() != Params::HLQ) {
       for (int64_t plane = 0; plane < layout.getBits(); ++plane)
-        steps.push_back(splat(wordsType, 1 << plane));
+        steps.push_back(layout.isCompact() ? widen(loadRatio(group, plane, piece)) : splat(wordsType, 1 << plane));
       return loadParam(group, 0, piece);
     }
     SmallVector<Value> scales;
@@ -339,6 +362,8 @@ private:
   /// Chunks of 16 columns in a pass.
   int64_t passChunks;
   bool usesTiles;
+  /// Bytes of a code that tiles multiply one by one.
+  int64_t codeParts;
   /// The codes of a pass `[chunks, dwords, bytes]`, where tiles multiply words those of high bytes before those of low ones; `d` and `zc` `[groups, 2, rows]`;
   /// and the integers that tiles leave.
   Value codes, params, tileSums;

@@ -57,7 +57,7 @@ protected:
   /// Called before each tile of a row block, `firstUnit` the first one of the pass.
   virtual void prefetchAhead([[maybe_unused]] mlir::Value firstUnit) {}
 
-  /// Adds the scaled integer sums of group `group` of the unit to `y`; returns `zc` of the op description.
+  /// Adds the scaled integer sums of group `group` of the unit to `y`; returns `zc` of the op description, or nothing where there is none.
   virtual llvm::SmallVector<mlir::Value> emitSums(int64_t group, llvm::SmallVector<mlir::Value> &y) = 0;
 
   /// `zc` from the sums of the group's scales.
@@ -105,6 +105,15 @@ protected:
     mlir::Value param = bitcast(mlir::VectorType::get(kFloatLanes, layout.getParamType()), bytes);
     return layout.getParamType().isF32() ? param : mlir::arith::ExtFOp::create(b, loc, getFloats(), param).getResult();
   }
+
+  /// Byte `number` of the compact parameters of 16 rows: the ratios of the planes, then the code without bits.
+  mlir::Value loadRatio(int64_t group, int64_t number, int64_t piece) {
+    int64_t offset = unit.planesBytes + group * unit.groupParamBytes + unit.ratioBytes + number * unit.rows + piece * kFloatLanes;
+    return loadVector(getInts(kFloatLanes, 8), op.getPacked(), {nBlock, add(unitOffset, offset)});
+  }
+
+  /// Bytes without a sign as 32 bits each.
+  mlir::Value widen(mlir::Value bytes) { return mlir::arith::ExtUIOp::create(b, loc, getInts(kFloatLanes, 32), bytes); }
 
   /// Where a table group lies. The offsets from the start of the unit's planes are relative to the plane.
   struct TableGroup {
@@ -302,6 +311,8 @@ private:
   /// Adds group `group` of the unit to `y`.
   void emitGroup(int64_t group, llvm::SmallVector<mlir::Value> &y) {
     llvm::SmallVector<mlir::Value> centred = emitSums(group, y), sums;
+    if (centred.empty())
+      return;
     for (int64_t m = 0; m < mTile; ++m) {
       mlir::Value sum = broadcast(emitActivationSum(group, m));
       sums.append(pieces, sum);

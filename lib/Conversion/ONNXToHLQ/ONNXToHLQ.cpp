@@ -10,6 +10,7 @@
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "elutq/Support/ConstantData.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -151,6 +152,35 @@ LogicalResult convert(IRRewriter &rewriter, onnx::ContribGatherBlockQuantizedOp 
   return success();
 }
 
+/// A constant of ONNX's unsigned bytes as one of i8, of `shape`.
+Value retypeBytes(IRRewriter &rewriter, Location loc, ElementsAttr bytes, ArrayRef<int64_t> shape) {
+  auto type = RankedTensorType::get(shape, rewriter.getI8Type());
+  TypedAttr retyped;
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(bytes))
+    retyped = DenseResourceElementsAttr::get(type, resource.getRawHandle());
+  else
+    retyped = cast<DenseElementsAttr>(bytes).bitcast(rewriter.getI8Type()).reshape(type);
+  return arith::ConstantOp::create(rewriter, loc, type, retyped);
+}
+
+/// Whether the greatest code of every group, the sum of its ratios and the code without bits, is a byte.
+bool haveByteCodes(Value ratios, int64_t perGroup) {
+  std::optional<ConstantData> data = getConstantData(ratios);
+  if (!data)
+    return false;
+  SmallVector<char> storage;
+  ArrayRef<char> bytes = expandSplat(*data, storage);
+  for (size_t first = 0; first < bytes.size(); first += perGroup) {
+    int sum = 0;
+    for (char byte : bytes.slice(first, perGroup))
+      sum += static_cast<uint8_t>(byte);
+    if (sum > 255)
+      return false;
+  }
+  releasePages(bytes);
+  return true;
+}
+
 /// The operands of an operator of this project's own domain: planes already, unsigned in ONNX. Codes of 8 bits are one plane there.
 template <typename OpTy>
 FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
@@ -163,23 +193,29 @@ FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
   bool hasCodes = bits == 8;
   int64_t groups = (k + group - 1) / group, numPlanes = hasCodes ? 1 : bits;
   SmallVector<int64_t> shape{numPlanes, n, groups * group / (hasCodes ? 1 : 8)};
-  auto type = RankedTensorType::get(ArrayRef(shape).drop_front(hasCodes), rewriter.getI8Type());
   ElementsAttr planes = getConstant(op.getPlanes());
   auto scales = getStaticType(op.getScales()), zeros = getStaticType(op.getZeros());
   if (!planes || !getConstant(op.getScales()) || !getConstant(op.getZeros()))
     return refuse(op, "its planes, scales and zeros must be constant");
-  if (planes.getShapedType().getShape() != ArrayRef(shape) || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, numPlanes} || !zeros ||
-      zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
+  // Bytes as zeros stand for compact parameters.
+  bool isCompact = zeros && zeros.getElementType().isInteger(8);
+  if (isCompact) {
+    if (hasCodes || planes.getShapedType().getShape() != ArrayRef(shape) || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, 1} ||
+        zeros.getShape() != ArrayRef<int64_t>{n, groups, bits + 1})
+      return refuse(op, "expected planes [bits, N, G * group_size / 8] of 1 to 4 bits, scales [N, G, 1] and uint8 zeros [N, G, bits + 1] with G = " +
+                            Twine(groups));
+  } else if (planes.getShapedType().getShape() != ArrayRef(shape) || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, numPlanes} || !zeros ||
+             zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
     return refuse(op, (hasCodes ? "expected codes [1, N, G * group_size], scales [N, G, 1]" : "expected planes [bits, N, G * group_size / 8], scales [N, G, bits]") +
                           Twine(" and zeros [N, G] with G = ") + Twine(groups));
-  TypedAttr retyped;
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(planes))
-    retyped = DenseResourceElementsAttr::get(type, resource.getRawHandle());
-  else
-    retyped = cast<DenseElementsAttr>(planes).bitcast(rewriter.getI8Type()).reshape(type);
-  result.planes = arith::ConstantOp::create(rewriter, op.getPlanes().getLoc(), type, retyped);
+  result.planes = retypeBytes(rewriter, op.getPlanes().getLoc(), planes, ArrayRef(shape).drop_front(hasCodes));
   result.scales = op.getScales();
   result.zeros = op.getZeros();
+  if (isCompact) {
+    result.zeros = retypeBytes(rewriter, op.getZeros().getLoc(), getConstant(op.getZeros()), zeros.getShape());
+    if (!haveByteCodes(result.zeros, bits + 1))
+      return refuse(op, "expected the bytes of a group in zeros to sum up to at most 255");
+  }
   result.groupSize = rewriter.getI64IntegerAttr(group);
   return result;
 }

@@ -272,19 +272,22 @@ Error HLQExporter::quantizeInitializer(const TensorProto &tensor, ArrayRef<char>
   const HLQMatrix &result = **quantized;
   int64_t groups = divideCeil(matrix.k, result.groupSize), parameterBytes = result.hasHalfParameters ? 2 : 4;
   // Codes of 8 bits, which have one scale, are one plane.
-  int64_t numPlanes = quantize::numScales(result.bits);
+  int64_t numPlanes = quantize::numPlanes(result.bits), numScales = result.isCompact ? 1 : numPlanes;
   int64_t planeBytes = quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize);
   int64_t planeRowBytes = planeBytes / numPlanes / matrix.n;
   assert(static_cast<int64_t>(result.planes.size()) == planeBytes &&
-         static_cast<int64_t>(result.scales.size()) == matrix.n * groups * numPlanes * parameterBytes &&
-         static_cast<int64_t>(result.zeros.size()) == matrix.n * groups * parameterBytes && "wrong size of HLQ data");
+         static_cast<int64_t>(result.scales.size()) == matrix.n * groups * numScales * parameterBytes &&
+         static_cast<int64_t>(result.zeros.size()) == matrix.n * groups * (result.isCompact ? result.bits + 1 : parameterBytes) && "wrong size of HLQ data");
   auto parameterType = parameterBytes == 2 ? TensorProto::FLOAT16 : TensorProto::FLOAT;
   if (Error error = addTensor(tensor.name() + ".planes", TensorProto::UINT8,
                               {numPlanes, matrix.n, planeRowBytes}, result.planes))
     return error;
-  if (Error error = addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, numPlanes}, result.scales))
+  if (Error error = addTensor(tensor.name() + ".scales", parameterType, {matrix.n, groups, numScales}, result.scales))
     return error;
-  if (Error error = addTensor(tensor.name() + ".zeros", parameterType, {matrix.n, groups}, result.zeros))
+  SmallVector<int64_t> zerosShape{matrix.n, groups};
+  if (result.isCompact)
+    zerosShape.push_back(result.bits + 1);
+  if (Error error = addTensor(tensor.name() + ".zeros", result.isCompact ? TensorProto::UINT8 : parameterType, zerosShape, result.zeros))
     return error;
   for (const Use &use : matrixUses)
     replaceNode(*graph.mutable_node(use.node), use, tensor.name(), result, matrix.n, matrix.k);

@@ -28,13 +28,14 @@ Expected<HLQMatrix> elutq::fitMatrix(const FloatMatrix &matrix, const quantize::
   result.groupSize = options.groupSize;
   int64_t groups = quantize::numGroups(matrix.k, result.groupSize);
   result.planes.resize(quantize::numPlaneBytes(result.bits, matrix.n, groups, result.groupSize));
-  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits) * sizeof(uint16_t));
-  result.zeros.resize(matrix.n * groups * sizeof(uint16_t));
+  result.isCompact = options.kind == quantize::ParameterKind::Compact && result.bits != 8;
+  result.scales.resize(matrix.n * groups * quantize::numScales(result.bits, options.kind) * sizeof(uint16_t));
+  result.zeros.resize(matrix.n * groups * quantize::numZeroBytes(result.bits, options.kind));
   quantize::MatrixView view{matrix.data.data(), getDataType(matrix.type), matrix.n,
                             matrix.k,           matrix.rowStride,         matrix.colStride};
   quantize::FitReport report = quantize::fitHLQ(view, options, reinterpret_cast<uint8_t *>(result.planes.data()),
                                                 reinterpret_cast<uint16_t *>(result.scales.data()),
-                                                reinterpret_cast<uint16_t *>(result.zeros.data()));
+                                                result.zeros.data());
   if (!report.error.empty())
     return createStringError("initializer '" + matrix.name + "': " + report.error);
   return result;

@@ -48,6 +48,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--method", choices=("hlq", "uniform", "published", "loop", "weighted", "gptq", "rtn"), default="hlq",
                         help="hlq (default), or one to compare with: uniform (one scale per group), gptq and rtn (the same, on the grid "
                              "from min to max), published (arXiv 2510.19482), loop and weighted (what comes between it and hlq)")
+    parser.add_argument("--params", choices=("hlq", "compact"), default="hlq",
+                        help="what groups of 1 to 4 bits store: an f16 scale for each plane and an f16 zero (hlq, default), or one f16 scale, "
+                             "8-bit ratios and an 8-bit zero (compact)")
     parser.add_argument("--rounds", type=int, default=8, metavar="N", help="at most, of refinement (default 8)")
     parser.add_argument("--table-group", type=int, metavar="N",
                         help="as --group, of the embedding, and of a head that is tied to it (default: as --group); with 64 in place of "
@@ -82,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     if calibration.tokens is not None and len(calibration.tokens) < arguments.windows:
         say(f"calibration: the text has no more than these, {arguments.windows} were asked for")
     options = Options(**{name: getattr(arguments, name) for name in (
-        "bits", "embedding", "head", "exclude", "method", "damping", "correction", "rounds", "tied", "table_group")})
+        "bits", "embedding", "head", "exclude", "method", "params", "damping", "correction", "rounds", "tied", "table_group")})
     if arguments.group is not None:
         options = replace(options, group=arguments.group)
     if arguments.dry_run:

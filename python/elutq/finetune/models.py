@@ -77,6 +77,8 @@ class ModelPair:
             raise FinetuneError(f"'{self.quantized.path}' has no quantized matrices: elutq quantize makes them")
         initializers = self.interpreter.graph.initializers
         for slot in slots.values():
+            if self.quantized.is_compact(slot.name):
+                raise FinetuneError(f"'{slot.name}' has compact parameters, which cannot be tuned: quantize the model with --params hlq")
             dims = list(initializers[slot.name].dims) if slot.name in initializers else None
             if dims is None or sorted(dims) != sorted((slot.n, slot.k)):
                 raise FinetuneError(f"'{self.quantized.path}' was not made from '{name}': its matrix '{slot.name}' is {slot.n} x {slot.k}, "

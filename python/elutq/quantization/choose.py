@@ -47,17 +47,18 @@ _ROWS = 128
 
 @dataclass(frozen=True)
 class _Item:
-    """A matrix to choose a form for: [n, k], stored with elements of so many bytes."""
+    """A matrix to choose a form for: [n, k], stored with elements of so many bytes, or quantized with these parameters."""
 
     matrix: Matrix
     itemsize: int
+    params: str
 
     def bytes(self, bits: int, group: int, stored: bool) -> int:
         """What it takes; `stored`: with what aligns it in a file."""
         n, k = self.matrix.n, self.matrix.k
         if bits == 0:
             return (stored_bytes if stored else int)(n * k * self.itemsize)
-        return (stored_matrix_bytes if stored else matrix_bytes)(n, k, bits, group)
+        return (stored_matrix_bytes if stored else matrix_bytes)(n, k, bits, group, self.params)
 
 
 def choose(model: str | os.PathLike[str], calibration: Calibration, options: Options = Options(), *, bits_per_weight: float | None = None,
@@ -147,7 +148,7 @@ class _Chooser:
             self.items.clear()
 
     def _item(self, matrix: Matrix) -> _Item:
-        return _Item(matrix, tensor_bytes(self.graph.initializers[matrix.name]) // (matrix.n * matrix.k))
+        return _Item(matrix, tensor_bytes(self.graph.initializers[matrix.name]) // (matrix.n * matrix.k), self.options.params)
 
     def _can_be_stored(self, name: str) -> bool:
         """Whether elutq-compile quantizes a matrix: one that all uses read in one order, and tables of f32 only."""
@@ -182,7 +183,7 @@ class _Chooser:
             if bits:
                 matrix = self.graph.matrix(name, self.products[name][0].is_transposed)
                 group = self.options.group_of_tables if self._is_table(name) else self.options.group
-                whole += stored_matrix_bytes(matrix.n, matrix.k, bits, group)
+                whole += stored_matrix_bytes(matrix.n, matrix.k, bits, group, self.options.params)
             else:
                 whole += stored_bytes(tensor_bytes(tensor))
         return whole
@@ -232,7 +233,8 @@ class _Chooser:
             return 0.0
         rows = weights[::max(1, len(weights) // _ROWS)]
         # Refinement lowers all losses alike.
-        solved = solve(rows, hessians.get(group), bits=bits, group=group, options=SolveOptions(rounds=0), threads=self.threads)
+        solved = solve(rows, hessians.get(group), bits=bits, group=group, kind=self.options.params,
+                       options=SolveOptions(rounds=0), threads=self.threads)
         return float(solved.loss.sum()) * len(weights) / len(rows)
 
     def _candidates(self, matrix: Matrix, losses: Mapping[tuple[int, int], float], lost: float, probe: float) -> list[Candidate]:

@@ -53,6 +53,8 @@ class Options:
     bits, group, embedding, head, exclude  as of elutq-compile's --quantize
     method      "hlq", or one to compare with: "uniform" (one scale per group), "gptq" and "rtn" (uniform, too), "published" and what comes
                 between it and "hlq" without refinement: "loop", "weighted"
+    params      what groups of 1 to 4 bits store: "hlq", an f16 scale for each plane and a zero, or "compact", one f16 scale, 8-bit ratios and an
+                8-bit zero; methods with uniform grids have neither
     damping     added to the diagonal of the second moments, as a share of its mean
     correction  the share of the difference between the float and the quantized model's activations that each group's weights make
                 good; 0 takes half the time
@@ -69,6 +71,7 @@ class Options:
     head: int | None = None
     exclude: str = ""
     method: str = "hlq"
+    params: str = "hlq"
     damping: float = 0.01
     correction: float = 0.5
     rounds: int = 8
@@ -79,13 +82,18 @@ class Options:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise QuantizeError(f"unknown method '{self.method}', expected {', '.join(METHODS)}")
+        if self.params not in ("hlq", "compact"):
+            raise QuantizeError(f"unknown params '{self.params}', expected hlq or compact")
+        if self.params == "compact" and METHODS[self.method][0] != "hlq":
+            raise QuantizeError(f"the method '{self.method}' has a uniform grid, which compact parameters are of no use to")
         for name, least in (("damping", 0), ("correction", 0), ("rounds", 0), ("tied", 0)):
             if not getattr(self, name) >= least:
                 raise QuantizeError(f"expected {name} to be at least {least}, but got {getattr(self, name)}")
 
     @property
     def kind(self) -> str:
-        return METHODS[self.method][0]
+        kind = METHODS[self.method][0]
+        return self.params if kind == "hlq" else kind
 
     @property
     def solver(self) -> SolveOptions:
@@ -107,7 +115,7 @@ class Options:
 
     def for_compiler(self, folder: Path, graph: Graph) -> str:
         """The value of elutq-compile's --quantize for a model; a plan is written to `folder`."""
-        text = f"hlq:bits={self.bits},group={self.group}"
+        text = f"hlq:bits={self.bits},group={self.group}" + (f",params={self.params}" if self.params != "hlq" else "")
         if plan := {**self._table_plan(graph), **self.plan}:
             path = folder / "plan.json"
             path.write_text(json.dumps({name: {"bits": bits, "group": group} for name, (bits, group) in plan.items()}))

@@ -36,16 +36,18 @@ def format_size(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
-def _parts(n: int, k: int, bits: int, group: int) -> tuple[int, int, int]:
+def _parts(n: int, k: int, bits: int, group: int, params: str) -> tuple[int, int, int]:
     """Bytes of planes, scales and zeros. A group of 0 stands for the row, rounded up to what a row of packed planes can hold."""
     group = group or -(-k // 32) * 32
     groups = -(-k // group)
-    return n * groups * group * bits // 8, 2 * n * groups * (1 if bits == 8 else bits), 2 * n * groups
+    is_compact = params == "compact" and bits != 8
+    scales, zero_bytes = (1, bits + 1) if is_compact else (1 if bits == 8 else bits, 2)
+    return n * groups * group * bits // 8, 2 * n * groups * scales, zero_bytes * n * groups
 
 
-def matrix_bytes(n: int, k: int, bits: int, group: int) -> int:
-    """The bytes of a matrix [n, k] in HLQ form: planes, f16 scales and zeros, the padding of the last group included."""
-    return sum(_parts(n, k, bits, group))
+def matrix_bytes(n: int, k: int, bits: int, group: int, params: str = "hlq") -> int:
+    """The bytes of a matrix [n, k] in HLQ form with these parameters: planes, scales and zeros, the padding of the last group included."""
+    return sum(_parts(n, k, bits, group, params))
 
 
 def stored_bytes(count: int) -> int:
@@ -53,9 +55,9 @@ def stored_bytes(count: int) -> int:
     return count if count < _LEAST_OUTSIDE else -(-count // _PAGE) * _PAGE
 
 
-def stored_matrix_bytes(n: int, k: int, bits: int, group: int) -> int:
+def stored_matrix_bytes(n: int, k: int, bits: int, group: int, params: str = "hlq") -> int:
     """What a matrix in HLQ form takes in the written model."""
-    return sum(stored_bytes(part) for part in _parts(n, k, bits, group))
+    return sum(stored_bytes(part) for part in _parts(n, k, bits, group, params))
 
 
 def tensor_bytes(tensor: onnx.TensorProto) -> int:

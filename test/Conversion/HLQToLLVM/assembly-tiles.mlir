@@ -25,3 +25,22 @@ func.func @prefill(%e: memref<2x32x16x128xi8>, %s: memref<2x32x16xf32>, %u: memr
     kernel = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 16, n_tile = 4>}
   return
 }
+
+// Compact codes are bytes: of words of activations there are two products in place of four, and no second multiplication by sums.
+#compact = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 128, params = compact, param_type = f16>
+// CHECK-LABEL:    compact:
+// CHECK:          tilezero
+// CHECK-COUNT-4:  {{tdpb(su|uu)d}}
+// CHECK-NOT:      {{tdpb(su|uu)d}}
+// CHECK:          tilestored
+// CHECK-NOT:      {{Spill|Reload|vpinsrb|call|ldtilecfg}}
+// CHECK-COUNT-16: vfmadd{{.*}}{1to16}
+// CHECK-NOT:      vfmadd{{.*}}{1to16}
+// CHECK:          jne
+// CHECK:          tilerelease
+func.func @compact(%e: memref<2x32x16x256xi8>, %s: memref<2x32x16xf32>, %u: memref<2x32x16xf32>, %o: memref<2x32x16xi32>, %w: memref<4x18944xi8>, %y: memref<32x64xf32>) {
+  hlq.code_matmul ins(%e, %s, %u, %o, %w : memref<2x32x16x256xi8>, memref<2x32x16xf32>, memref<2x32x16xf32>, memref<2x32x16xi32>, memref<4x18944xi8>)
+    outs(%y : memref<32x64xf32>) {layout = #compact, table_group = 128 : i64,
+    kernel = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 16, n_tile = 4, table_bits = 16>}
+  return
+}

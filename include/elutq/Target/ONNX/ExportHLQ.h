@@ -38,10 +38,11 @@ struct FloatMatrix {
 };
 
 /// The same in HLQ form, as `hlq.linear` describes it: planes `[bits][n][G * groupSize / 8]`, scales `[n][G][bits]` and
-/// zeros `[n][G]`, both f16 or both f32. With 8 bits codes `[n][G * groupSize]` and scales `[n][G]`.
+/// zeros `[n][G]`, both f16 or both f32. With 8 bits codes `[n][G * groupSize]` and scales `[n][G]`. Compact parameters have scales `[n][G]` and
+/// bytes as zeros, `[n][G][bits + 1]`.
 struct HLQMatrix {
   int64_t bits = 0, groupSize = 0;
-  bool hasHalfParameters = true;
+  bool hasHalfParameters = true, isCompact = false;
   std::vector<char> planes, scales, zeros;
 };
 

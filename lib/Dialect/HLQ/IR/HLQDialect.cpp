@@ -49,8 +49,8 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, L
     return emitError() << "expected bits to be 1 to 4 or 8, but got " << bits;
   if (bits == 8 && lane != Lane::Dword)
     return emitError() << "expected dword lanes with 8 bits, but got byte lanes";
-  if (bits == 8 && params == Params::HLQ)
-    return emitError() << "expected params to be uniform or symmetric with 8 bits, but got hlq";
+  if (bits == 8 && params != Params::Uniform && params != Params::Symmetric)
+    return emitError() << "expected params to be uniform or symmetric with 8 bits, but got " << stringifyParams(params);
   if (groupSize != 16 && (groupSize <= 0 || groupSize % 32 != 0))
     return emitError() << "expected group_size to be 16 or a multiple of 32, but got " << groupSize;
   if (!paramType.isF16() && !paramType.isF32())
@@ -68,12 +68,16 @@ int64_t LayoutAttr::getVectorBytes() const { return getRows() * (getLane() == La
 
 int64_t LayoutAttr::getScalesPerGroup() const { return getParams() == Params::HLQ ? getBits() : 1; }
 
-bool LayoutAttr::hasZero() const { return getParams() != Params::Symmetric; }
+bool LayoutAttr::hasZero() const { return getParams() == Params::HLQ || getParams() == Params::Uniform; }
+
+int64_t LayoutAttr::getGroupParamBytes() const {
+  int64_t paramBytes = getParamType().getIntOrFloatBitWidth() / 8;
+  return getRows() * ((getScalesPerGroup() + hasZero()) * paramBytes + (isCompact() ? getBits() + 1 : 0));
+}
 
 int64_t LayoutAttr::getUnitBytes() const {
   int64_t planes = getNumPlanes() * (getUnitColumns() / getStepColumns()) * getVectorBytes();
-  int64_t parameters = (getScalesPerGroup() + hasZero()) * getRows() * (getParamType().getIntOrFloatBitWidth() / 8);
-  return planes + getUnitColumns() / getGroupSize() * parameters;
+  return planes + getUnitColumns() / getGroupSize() * getGroupParamBytes();
 }
 
 int64_t LayoutAttr::getRowBlockBytes(int64_t groups) const {

@@ -26,7 +26,7 @@ namespace {
 /// The operands that hold an HLQ matrix in logical form.
 struct PlaneOperands {
   ShapedOperand planes, scales, zeros;
-  bool hasZeros, hasCodes;
+  bool hasZeros, hasCodes, isCompact;
   int64_t groupSize;
 
   PlaneOperands(Value planes, Value scales, Value zeros, int64_t groupSize)
@@ -36,6 +36,10 @@ struct PlaneOperands {
     hasCodes = type && type.hasRank() && type.getRank() == 2;
     if (hasCodes)
       this->planes.rank = 2;
+    auto zerosType = hasZeros ? dyn_cast<ShapedType>(zeros.getType()) : ShapedType();
+    isCompact = zerosType && zerosType.getElementType().isInteger(8);
+    if (isCompact)
+      this->zeros.rank = 3;
   }
 
   int64_t getBits() const { return hasCodes ? 8 : planes.getDim(0); }
@@ -69,8 +73,14 @@ static LogicalResult verifyPlanes(Operation *op, const PlaneOperands &w, bool ha
   if (w.hasZeros) {
     if (hasZeroPoint)
       return op->emitOpError("expected either zeros or zero_point, but got both");
-    if (failed(verifyOperand(op, w.zeros, w.scales.getElementType())) ||
-        failed(verifyDim(op, w.zeros, 0, "N", w.getRows())) || failed(verifyDim(op, w.zeros, 1, "G", w.getGroups())))
+    if (w.isCompact && w.hasCodes)
+      return op->emitOpError("expected zeros to have the element type of scales with codes of 8 bits, but got ") << w.zeros.getElementType();
+    if (w.isCompact && perGroup != 1)
+      return op->emitOpError("expected one scale per group with ratios in zeros, but got ") << perGroup;
+    Type zeroType = w.isCompact ? IntegerType::get(context, 8) : w.scales.getElementType();
+    if (failed(verifyOperand(op, w.zeros, zeroType)) || failed(verifyDim(op, w.zeros, 0, "N", w.getRows())) ||
+        failed(verifyDim(op, w.zeros, 1, "G", w.getGroups())) ||
+        (w.isCompact && failed(verifyDim(op, w.zeros, 2, "bits + 1", w.getBits() + 1))))
       return failure();
   } else {
     if (!hasZeroPoint)
@@ -131,6 +141,9 @@ LogicalResult PackOp::verify() {
            << layout.getBits() << "), but got " << w.getBits();
   if (failed(verifyDim(*this, w.scales, 2, "the scales per group of the layout", layout.getScalesPerGroup())))
     return failure();
+  if (w.isCompact != layout.isCompact())
+    return emitOpError("expected ") << (layout.isCompact() ? "zeros of i8 with ratios for the compact layout" : "zeros without ratios for the layout")
+                                    << ", but got " << getZeros().getType();
   if (w.scales.getElementType() != layout.getParamType())
     return emitOpError("expected scales to have the param_type of the layout (")
            << layout.getParamType() << "), but got " << w.scales.getElementType();

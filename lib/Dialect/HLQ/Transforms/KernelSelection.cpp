@@ -52,6 +52,8 @@ static LayoutAttr selectLayoutOf(OpTy op, KernelISA isa) {
   Params params = Params::HLQ;
   if (!op.getZeros())
     params = Params::Symmetric;
+  else if (cast<ShapedType>(op.getZeros().getType()).getElementType().isInteger(8))
+    params = Params::Compact;
   else if (scales.getDimSize(2) != layout.bits)
     params = Params::Uniform;
   return LayoutAttr::get(op.getContext(), static_cast<Lane>(layout.lane), layout.rows, layout.bits, layout.groupSize,

@@ -175,6 +175,8 @@ private:
     if (!llvm::is_contained({0, 16, 32, 64, 128, 256}, group))
       return emitError(getOperation().getLoc())
              << "expected group-size to be 16, 32, 64, 128, 256, or 0 for one group per row, but got " << group;
+    if (params != "hlq" && params != "compact")
+      return emitError(getOperation().getLoc()) << "expected params to be hlq or compact, but got '" << StringRef(params) << "'";
     excluded = llvm::Regex(exclude);
     std::string reason;
     if (!exclude.empty() && !excluded.isValid(reason))
@@ -263,18 +265,20 @@ private:
     Type i8 = IntegerType::get(context, 8), f16 = Float16Type::get(context);
     auto planesType = siteBits == 8 ? RankedTensorType::get({n, groups * group}, i8)
                                     : RankedTensorType::get({siteBits, n, groups * group / 8}, i8);
-    auto scalesType = RankedTensorType::get({n, groups, quantize::numScales(siteBits)}, f16);
+    quantize::FitOptions options = getFitOptions(siteBits, group);
+    auto scalesType = RankedTensorType::get({n, groups, quantize::numScales(siteBits, options.kind)}, f16);
     auto zerosType = RankedTensorType::get({n, groups}, f16);
+    if (siteBits != 8 && options.kind == quantize::ParameterKind::Compact)
+      zerosType = RankedTensorType::get({n, groups, siteBits + 1}, i8);
     llvm::Expected<SpillBuffer> planes = SpillBuffer::create(planesType.getNumElements());
     llvm::Expected<SpillBuffer> scales = SpillBuffer::create(scalesType.getNumElements() * 2);
-    llvm::Expected<SpillBuffer> zeros = SpillBuffer::create(zerosType.getNumElements() * 2);
+    llvm::Expected<SpillBuffer> zeros = SpillBuffer::create(n * groups * quantize::numZeroBytes(siteBits, options.kind));
     llvm::Error error = llvm::joinErrors(planes.takeError(), llvm::joinErrors(scales.takeError(), zeros.takeError()));
     if (error)
       return emitError(loc) << llvm::toString(std::move(error));
 
     quantize::FitReport report = quantize::fitHLQ(
-        getView(matrix), getFitOptions(siteBits, group), planes->getDataAs<uint8_t>(), scales->getDataAs<uint16_t>(),
-        zeros->getDataAs<uint16_t>());
+        getView(matrix), options, planes->getDataAs<uint8_t>(), scales->getDataAs<uint16_t>(), zeros->getData().data());
     std::string key = getName(matrix, loc);
     if (!report.error.empty())
       return emitError(loc) << "cannot quantize weight '" << key << "': " << report.error;
@@ -326,6 +330,8 @@ private:
     options.bits = siteBits;
     options.groupSize = group;
     options.threads = threads;
+    if (params == "compact")
+      options.kind = quantize::ParameterKind::Compact;
     return options;
   }
 

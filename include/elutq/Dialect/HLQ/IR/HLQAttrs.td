@@ -21,7 +21,8 @@ def HLQ_Lane : I32EnumAttr<"Lane", "What one vector lane of packed planes holds"
 def HLQ_Params : I32EnumAttr<"Params", "Which parameters a group of weights stores", [
     I32EnumAttrCase<"HLQ", 0, "hlq">,
     I32EnumAttrCase<"Uniform", 1, "uniform">,
-    I32EnumAttrCase<"Symmetric", 2, "symmetric">]> {
+    I32EnumAttrCase<"Symmetric", 2, "symmetric">,
+    I32EnumAttrCase<"Compact", 3, "compact">]> {
   let cppNamespace = "::elutq::hlq";
   let genSpecializedAttr = 0;
 }
@@ -39,7 +40,9 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
         `32*step + 4b ..+3`, the high nibble columns `32*step + 16 + 4b ..+3`, lowest bit first.
     - the scales, `[scalesPerGroup][rows]`, then the zeros `[rows]`, in `param_type`:
       `hlq`: `bits` scales and a zero; `uniform`: one scale (`s_j = 2^j * s`) and a zero; `symmetric`: one scale and no zero
-      (`z = -zero_point * s`).
+      (`z = -zero_point * s`); `compact`: one scale `S`, and for the zeros bytes without a sign, `[bits + 1][rows]`: the ratios
+      `r_j` of the planes, and the code `c` of a weight without bits. `s_j = S * r_j` and `z = S * (c - 128)`: a weight is `S * (q - 128)` with
+      the code `q = c + sum over j of r_j b_j`, which is 255 at most.
 
     With 8 bits there are no planes: a step of `dword` lanes covers 4 columns, bytes `4r .. 4r+3` are the codes of row `r`. One
     scale per group (`uniform` or `symmetric`).
@@ -75,8 +78,12 @@ def HLQ_LayoutAttr : AttrDef<HLQ_Dialect, "Layout"> {
     int64_t getVectorBytes() const;
     /// Scales stored per group and row.
     int64_t getScalesPerGroup() const;
-    /// Whether a zero is stored per group and row.
+    /// Whether parameters are one scale, ratios of the planes, and a code.
+    bool isCompact() const { return getParams() == Params::Compact; }
+    /// Whether a zero in `param_type` is stored per group and row.
     bool hasZero() const;
+    /// Bytes of the parameters of a group, of all rows.
+    int64_t getGroupParamBytes() const;
     /// Bytes of a unit: planes and parameters.
     int64_t getUnitBytes() const;
     /// Bytes of a row block for `groups` groups, padded to 64.

@@ -62,6 +62,7 @@ def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
     |          | or `[N, G*g]`          | i8          | 8 bits: the unsigned code `q` of each column, `w = s * q + z`; columns from `K` on are 0 |
     | `scales` | `[N, G, bits or 1]`    | f16 or f32  | one scale per plane, or one (`s_j = 2^j * s`)                |
     | `zeros`  | `[N, G]` (optional)    | as `scales` | absent: `z = -zero_point * s`, with one scale only           |
+    |          | or `[N, G, bits + 1]`  | i8          | compact parameters, without a sign: ratios `r_j`, then the code `c` of a weight without bits; `s_j = r_j * s`, `z = (c - 128) * s` |
     | `init`   | `[M, N]`               | f32         | result                                                       |
 
     with `g = group_size` and `G = ceil(K / g)`.
@@ -71,7 +72,8 @@ def HLQ_LinearOp : HLQ_DestinationOp<"linear"> {
     - (C2) `group_size` is 16, 32, 64, 128, 256, or at least `K` and a multiple of 32 (one group per row).
     - (C3) `planes` has `G * g / 8` bytes per row and plane, or `G * g` per row of codes.
     - (C4) `scales` is `[N, G, bits]` or `[N, G, 1]`; with codes `[N, G, 1]`.
-    - (C5) `zeros` is `[N, G]` with the element type of `scales`; absent only with one scale per group and `zero_point`.
+    - (C5) `zeros` is `[N, G]` with the element type of `scales`; absent only with one scale per group and `zero_point`. Or it is `[N, G, bits + 1]`
+      of i8, with planes and one scale per group; `c + r_0 + r_1 + ...` is 255 at most, or results are undefined.
     - (C6) `init` is `[M, N]`; tensor form has one result of its type, memref form none.
 
     ```mlir
@@ -198,10 +200,12 @@ def HLQ_LutMatmulOp : HLQ_DestinationOp<"lut_matmul", [
     p(j, G)    = fold over u in G of fma(scale(m, u), float(acc(m, n, j, u)), p),   p starts at 0
     params hlq:      y = fma(s[n, G, j], p(j, G), y) for j = 0 .. bits-1 in turn
     params uniform, symmetric: acc(m, n, u) = sum over j of 2^j acc(m, n, j, u), one p and one fma per group
+    params compact:            acc(m, n, u) = sum over j of r_j acc(m, n, j, u), likewise
     y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one
     init[m, n] = y,  groups in ascending order, y starts at 0
     zc         = z + (sum over j of s_j) / 2, computed as
                    hlq: fma(s_0 + s_1 + ..., 1/2, z)    uniform: fma(s, h, z)    symmetric: s * (h - zero_point),   h = (2^bits - 1) / 2
+                   compact: S * (c - 128 + (r_0 + r_1 + ...) / 2), the bracket exact
     ```
 
     This order is the contract: every lowering gives the same bits, whatever the tiles, the chunk or the number of threads.
@@ -298,7 +302,7 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     ```
     p(G)       = fold over u in G of fma(scale(m, u), float(acc(m, n, u)), p),   p starts at 0
     y          = fma(d[n, G], p(G), y)
-    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one
+    y          = fma(zc[n, G], sum over u in G of sum(m, u), y),   u ascending from the first one; not with params compact
     init[m, n] = y,  groups in ascending order, y starts at 0
     zc         = symmetric: d * (middle - zero_point)    otherwise: fma(d, middle, z)
     ```
@@ -309,6 +313,7 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     q          = centre + sum over j of r_j * b_j - middle,    middle = (sum over j of r_j) >> 1
     hlq:         d = (|s_0| + |s_1| + ...) / range,   r_j = round_half_even(s_j / d)
     otherwise:   d = s,   r_j = 2^j
+    compact:     d = S,   q = centre - 128 + c + sum over j of r_j * b_j:   the weight is d * (q - centre), exactly
     ```
 
     with `range = 251` and `centre = 128`, so that codes are bytes, if entries have 8 bits; with `range = 4080` and `centre = 2048` for entries that
@@ -353,7 +358,8 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
 def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
   let summary = "Take rows of a packed HLQ matrix by index, as floats";
   let description = [{
-    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma (`symmetric`: `z = s * -zero_point`); with 8 bits `fma(s, q, z)`. Read from the layout that the
+    `init[m, k] = z + sum over j of s_j * b_j` of row `indices[m]`, added in f32 in this order by fma (`symmetric`: `z = s * -zero_point`); with 8 bits `fma(s, q, z)`, with params compact `S * (c - 128 + sum over j of r_j * b_j)`,
+    the bracket exact. Read from the layout that the
     products read: a tied embedding and head share one copy.
 
     Constraints: (C1) `packed` is `[NB, layout.getRowBlockBytes(G)]`; (C2) `indices` is `[M]` of i64, `init` is `[M, K]` of f32 with `K <= G * group_size`.

@@ -50,6 +50,8 @@ def QuantizePass : Pass<"hlq-quantize", "::mlir::ModuleOp"> {
            "Bits of an embedding, 1 to 4 or 8, or 0 to leave it in float (default 4)">,
     Option<"headBits", "head-bits", "int64_t", /*default=*/"4",
            "Bits of the head, 1 to 4 or 8, or 0 to leave it in float (default 4)">,
+    Option<"params", "params", "std::string", /*default=*/"\"hlq\"",
+           "What groups of planes store: hlq, a scale for each plane and a zero, or compact, one scale, 8-bit ratios and an 8-bit zero (default hlq)">,
     Option<"exclude", "exclude", "std::string", /*default=*/"",
            "Leave in float what has a node or weight name that this regular expression matches">,
     Option<"threads", "threads", "unsigned", /*default=*/"0", "Threads; 0 for one per processor (default 0)">,
