@@ -138,8 +138,8 @@ private:
       for (int64_t part = 0; part < tableParts; ++part) {
         SmallVector<Value> entry = {mBlock, u.number, index(0), index(part * tableGroup + column)};
         entriesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(mTile, columns, 8), op.getEntries(), entry));
-      }
-      for (int64_t part = 0; part < codeParts; ++part) {
+        if (part >= codeParts)
+          continue;
         SmallVector<Value> code = {add(place, part * passChunks + column / 16), index(0), index(0)};
         codesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(columns / 4, 64, 8), codes, code));
       }

@@ -6,8 +6,8 @@
 // One scale; bytes in place of zeros, for each plane and the code of a weight without bits.
 // CHECK: #[[$LAYOUT:.*]] = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = compact, param_type = f16>
 // CHECK-LABEL: func.func @fit(
-// CHECK-DAG:     arith.constant dense_resource<{{.*}}.scales> : tensor<16x2x1xf16>
-// CHECK-DAG:     arith.constant dense_resource<{{.*}}.zeros> : tensor<16x2x3xi8>
+// CHECK-DAG:     arith.constant dense_resource<{{.*}}.scales"> : tensor<16x2x1xf16>
+// CHECK-DAG:     arith.constant dense_resource<{{.*}}.zeros"> : tensor<16x2x3xi8>
 // CHECK:         hlq.linear ins({{.*}} : tensor<1x40xf32>, tensor<2x16x8xi8>, tensor<16x2x1xf16>, tensor<16x2x3xi8>) {{.*}}hlq.layout = #[[$LAYOUT]]}
 
 // Codes of 8 bits have a scale and a zero as ever.
