@@ -98,6 +98,9 @@ void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signat
 
   auto graph = module.lookupSymbol<mlir::LLVM::LLVMFuncOp>(kGraph);
   graph.setLinkage(mlir::LLVM::Linkage::Internal);
+  // The names of inputs and outputs are in the signature, and mean nothing to LLVM.
+  graph.removeArgAttrsAttr();
+  graph.removeResAttrsAttr();
   auto pointer = mlir::LLVM::LLVMPointerType::get(module.getContext());
   auto none = mlir::LLVM::LLVMVoidType::get(module.getContext());
   auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_graph_run",

@@ -23,10 +23,12 @@ static Value contract(OpBuilder &builder, Location loc, ArrayRef<Value> inputs, 
     loops[cast<AffineDimExpr>(expr).getPosition()] = utils::IteratorType::parallel;
   return linalg::GenericOp::create(builder, loc, type, inputs, init, maps, loops,
                                    [&](OpBuilder &nested, Location l, ValueRange args) {
-                                     Value next = applyScalar(nested, l, args, type.getElementType(), [](ScalarBuilder &b, ValueRange v) {
-                                       Value term = v[0];
-                                       for (Value factor : v.drop_front().drop_back())
-                                         term = product(b, {term, factor});
+                                     Value next = applyScalar(nested, l, args, type.getElementType(), [&](ScalarBuilder &b, ValueRange v) {
+                                       Value term;
+                                       for (auto [factor, arg] : llvm::zip(v.drop_back(), args)) {
+                                         Value wide = convert(b, factor, arg.getType(), type.getElementType());
+                                         term = term ? product(b, {term, wide}) : wide;
+                                       }
                                        return sum(b, {v.back(), term});
                                      });
                                      linalg::YieldOp::create(nested, l, next);
@@ -74,7 +76,12 @@ Value multiplyMatrices(OpBuilder &builder, Location loc, Value lhs, Value rhs, R
   for (int64_t i = 0; i < rank; ++i)
     result.push_back(dim(i));
   maps.push_back(AffineMap::get(rank + 1, 0, result, context));
-  Value sums = contract(builder, loc, inputs, maps, RankedTensorType::get(shape, type.getElementType()));
+  // Sums of half precision would lose a digit with every few terms.
+  Type element = type.getElementType(), wide = isNarrowFloat(element) ? Type(builder.getF32Type()) : element;
+  Value sums = contract(builder, loc, inputs, maps, RankedTensorType::get(shape, wide));
+  if (wide != element)
+    sums = elementwiseScalars(builder, loc, sums, RankedTensorType::get(shape, element),
+                              [&](ScalarBuilder &b, ValueRange args) { return convert(b, args[0], wide, element); });
   return reshape(builder, loc, sums, type.getShape());
 }
 

@@ -122,6 +122,21 @@ private:
   Body body;
 };
 
+/// The second operand has a type to say, and no elements.
+struct CastLikePattern : OpRewritePattern<onnx::CastLikeOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::CastLikeOp op, PatternRewriter &rewriter) const override {
+    if (failed(verifyStatic(rewriter, op)))
+      return failure();
+    auto from = cast<RankedTensorType>(op.getInput().getType()), to = cast<RankedTensorType>(op.getType());
+    rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), op.getInput(), to, [&](Builder &b, ValueRange v) {
+                         return convert(b, v[0], from.getElementType(), to.getElementType());
+                       }));
+    return success();
+  }
+};
+
 struct PowerPattern : OpRewritePattern<onnx::PowOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -271,10 +286,6 @@ static void populateUnaryPatterns(RewritePatternSet &patterns) {
     return convert(b, v[0], cast<RankedTensorType>(op.getInput().getType()).getElementType(),
                    cast<RankedTensorType>(op.getType()).getElementType());
   });
-  add<onnx::CastLikeOp>(patterns, [](Builder &b, onnx::CastLikeOp op, ValueRange v) {
-    return convert(b, v[0], cast<RankedTensorType>(op.getInput().getType()).getElementType(),
-                   cast<RankedTensorType>(op.getType()).getElementType());
-  });
   add<onnx::BitCastOp>(patterns, [](Builder &b, onnx::BitCastOp op, ValueRange v) -> Value {
     Type type = getSignless(cast<RankedTensorType>(op.getType()).getElementType());
     if (v[0].getType() == type)
@@ -336,7 +347,7 @@ void populateElementwisePatterns(RewritePatternSet &patterns) {
   populateBinaryPatterns(patterns);
   populateUnaryPatterns(patterns);
   populateActivationPatterns(patterns);
-  patterns.add<PowerPattern, ClipPattern>(patterns.getContext());
+  patterns.add<PowerPattern, ClipPattern, CastLikePattern>(patterns.getContext());
   patterns.add(std::make_unique<VariadicPattern<onnx::MaxOp>>(patterns.getContext(), maximum));
   patterns.add(std::make_unique<VariadicPattern<onnx::MinOp>>(patterns.getContext(), minimum));
   patterns.add(std::make_unique<VariadicPattern<onnx::SumOp>>(patterns.getContext(), arithmetic<arith::AddFOp, arith::AddIOp>));

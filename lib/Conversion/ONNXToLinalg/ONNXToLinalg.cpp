@@ -77,7 +77,7 @@ private:
     IRRewriter rewriter(root->getContext());
     SmallVector<Operation *> ops;
     root->walk([&](Operation *op) {
-      if (isa<onnx::ONNXDialect>(op->getDialect()))
+      if (isa_and_present<onnx::ONNXDialect>(op->getDialect()))
         ops.push_back(op);
     });
     for (Operation *op : ops)

@@ -39,6 +39,9 @@ void populateWindowPatterns(mlir::RewritePatternSet &patterns);
 /// Resize.
 void populateResizePatterns(mlir::RewritePatternSet &patterns);
 
+/// f16 and bf16.
+inline bool isNarrowFloat(mlir::Type type) { return mlir::isa<mlir::FloatType>(type) && type.getIntOrFloatBitWidth() == 16; }
+
 /// The product of matrices, of batches of them with broadcasting, or with vectors, of any element type but i1.
 mlir::Value multiplyMatrices(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value lhs, mlir::Value rhs, mlir::RankedTensorType type);
 

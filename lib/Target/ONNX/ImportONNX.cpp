@@ -36,8 +36,9 @@ static constexpr int64_t kMaxInlineElements = 64;
 namespace {
 class GraphImporter {
 public:
-  GraphImporter(const Model &model, MLIRContext *context, bool isPlain = false)
-      : model(model), graph(model.proto.graph()), isPlain(isPlain), builder(context), tensors(model),
+  /// `unsupported`: results of nodes to import as `unsupported.NAME`.
+  GraphImporter(const Model &model, MLIRContext *context, llvm::StringSet<> unsupported = {})
+      : model(model), graph(model.proto.graph()), unsupported(std::move(unsupported)), builder(context), tensors(model),
         dialect(*context->getOrLoadDialect<onnx::ONNXDialect>()) {}
 
   Expected<OwningOpRef<ModuleOp>> import();
@@ -66,7 +67,7 @@ private:
 
   const Model &model;
   const ::onnx::GraphProto &graph;
-  bool isPlain;
+  llvm::StringSet<> unsupported;
   OpBuilder builder;
   TensorReader tensors;
   onnx::ONNXDialect &dialect;
@@ -274,13 +275,12 @@ Error GraphImporter::importUnsupported(const ::onnx::NodeProto &node) {
 Error GraphImporter::importNode(const ::onnx::NodeProto &node) {
   if (node.domain().empty() && node.op_type() == "Constant")
     return importConstant(node);
+  if (unsupported.contains(node.output(0)))
+    return importUnsupported(node);
   const OperatorInfo *info = findOperator(node.domain(), node.op_type());
   std::string what = describeNode(node) + " (" + describeOperator(node) + ")";
-  if (!info || (isPlain && !isSupported(node, model.getOpset()))) {
-    if (isPlain)
-      return importUnsupported(node);
+  if (!info)
     return createStringError(what + ": the operator is not supported in opset " + Twine(model.getOpset()));
-  }
 
   OperationState state(getLocation(node), info->operation);
   bool isVariadic = !info->inputs.empty() && info->inputs.back().option == OperatorInfo::Option::Variadic;
@@ -493,8 +493,8 @@ static Error prepareModel(Model &model, MLIRContext *context, const ImportOption
 }
 
 /// What prepareModel() does, for any graph: operators become those that the compiler knows, and shapes that are computed become
-/// constants, in turns until nothing changes.
-static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options) {
+/// constants, in turns until nothing changes. `unsupported` gets the results of nodes that the onnx dialect has no operation for.
+static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options, llvm::StringSet<> &unsupported) {
   canonicalizeDomains(model.proto);
   if (Error error = inlineFunctions(model.proto))
     return error;
@@ -529,6 +529,9 @@ static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportO
       break;
     replaceByInitializers(model, *constants);
   }
+  for (const ::onnx::NodeProto &node : model.proto.graph().node())
+    if (!isSupported(node, model.getOpset()))
+      unsupported.insert(node.output(0));
   return modernizeOperators(model);
 }
 
@@ -556,9 +559,11 @@ Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context,
     return model.takeError();
   if (options.externalFiles)
     *options.externalFiles = getExternalFiles(**model);
-  if (Error error = options.plainGraph ? preparePlainGraph(**model, context, options) : prepareModel(**model, context, options))
+  llvm::StringSet<> unsupported;
+  if (Error error = options.plainGraph ? preparePlainGraph(**model, context, options, unsupported)
+                                       : prepareModel(**model, context, options))
     return error;
-  auto module = GraphImporter(**model, context, options.plainGraph).import();
+  auto module = GraphImporter(**model, context, std::move(unsupported)).import();
   if (!module)
     return module.takeError();
   if (Error error = verifyModule(**module))

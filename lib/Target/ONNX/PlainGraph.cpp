@@ -35,9 +35,12 @@ public:
   bool Contains(const std::string &domain, const std::string &name) const override {
     if (isLowered(domain, name))
       return false;
-    const ::onnx::OpSchema *schema =
-        ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, domain.empty() ? opset : INT_MAX, domain);
+    const ::onnx::OpSchema *schema = find(domain, name);
     return schema && (schema->HasFunction() || schema->HasContextDependentFunction());
+  }
+
+  const ::onnx::OpSchema *find(const std::string &domain, const std::string &name) const {
+    return ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, domain.empty() ? opset : INT_MAX, domain);
   }
 
 private:
@@ -55,6 +58,18 @@ Expected<bool> expandOperators(Model &model, function_ref<bool(StringRef, String
       node.mutable_output()->RemoveLast();
   if (llvm::none_of(graph.node(), [&](const auto &node) { return operators.Contains(node.domain(), node.op_type()); }))
     return false;
+  // The body of a function refers to the attributes of its node, defaults included.
+  for (::onnx::NodeProto &node : *graph.mutable_node()) {
+    const ::onnx::OpSchema *schema = operators.find(node.domain(), node.op_type());
+    if (!schema || !operators.Contains(node.domain(), node.op_type()))
+      continue;
+    for (const auto &[name, attribute] : schema->attributes())
+      if (attribute.default_value.has_type() &&
+          llvm::none_of(node.attribute(), [&name = name](const auto &given) { return given.name() == name; })) {
+        *node.add_attribute() = attribute.default_value;
+        node.mutable_attribute()->rbegin()->set_name(name);
+      }
+  }
   int before = graph.node_size();
   StringSet<> names;
   for (const ::onnx::NodeProto &node : graph.node())
@@ -163,7 +178,7 @@ static bool isStatic(const ::onnx::TypeProto &type) {
 }
 
 bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> &learned) {
-  static const StringSet<> unary{"Abs", "Cast", "Ceil", "Cos", "Erf", "Exp", "Floor", "Identity", "Log", "Neg", "Not",
+  static const StringSet<> unary{"Abs", "Cast", "CastLike", "Ceil", "Cos", "Erf", "Exp", "Floor", "Identity", "Log", "Neg", "Not",
                                  "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sqrt", "Tanh"};
   static const StringSet<> binary{"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"};
   const ::onnx::GraphProto &graph = model.proto.graph();

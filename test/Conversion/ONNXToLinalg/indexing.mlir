@@ -25,9 +25,11 @@ func.func @tile(%x: tensor<2x3xf32>, %r: tensor<2xi64>) -> tensor<4x9xf32> {
 
 // Outside of the data, the value that pads; nothing is read there.
 // CHECK-LABEL: func.func @pad(
-// CHECK:         %[[I:.*]] = arith.cmpi ult
-// CHECK:         %[[E:.*]] = tensor.extract
-// CHECK:         arith.select %{{.*}}, %[[E]], %{{.*}} : f32
+// CHECK-SAME:    %[[X:[^:]*]]: tensor<3xf32>, %{{[^:]*}}: tensor<2xi64>, %[[V:[^:]*]]: tensor<f32>
+// CHECK:         arith.cmpi ult
+// CHECK-DAG:     %[[FILL:.*]] = tensor.extract %[[V]][]
+// CHECK-DAG:     %[[E:.*]] = tensor.extract %[[X]]
+// CHECK:         arith.select %{{.*}}, %[[E]], %[[FILL]] : f32
 func.func @pad(%x: tensor<3xf32>, %p: tensor<2xi64>, %v: tensor<f32>) -> tensor<6xf32> {
   %none = onnx.None
   %0 = onnx.Pad %x, %p, %v, %none : (tensor<3xf32>, tensor<2xi64>, tensor<f32>, none) -> tensor<6xf32>

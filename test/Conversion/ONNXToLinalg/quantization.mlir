@@ -2,10 +2,11 @@
 
 // Rounded to nearest even, and clamped to what eight bits hold.
 // CHECK-LABEL: func.func @quantize(
-// CHECK-DAG:     arith.constant 2.550000e+02 : f32
 // CHECK:         arith.divf
 // CHECK:         math.roundeven
 // CHECK:         arith.uitofp %{{.*}} : i8 to f32
+// CHECK:         %[[TOP:.*]] = arith.constant 2.550000e+02 : f32
+// CHECK:         arith.minimumf %{{.*}}, %[[TOP]]
 // CHECK:         arith.fptoui %{{.*}} : f32 to i8
 func.func @quantize(%x: tensor<4x6xf32>, %s: tensor<6xf32>, %z: tensor<6xui8>) -> tensor<4x6xui8> {
   %0 = onnx.QuantizeLinear %x, %s, %z : (tensor<4x6xf32>, tensor<6xf32>, tensor<6xui8>) -> tensor<4x6xui8>

@@ -3,9 +3,9 @@
 // Padding adds nothing: what is outside counts as 0.
 // CHECK-LABEL: func.func @conv(
 // CHECK-COUNT-7: scf.for
-// CHECK:         %[[IN:.*]] = arith.andi
-// CHECK:         %[[X:.*]] = arith.select %[[IN]], %{{.*}}, %{{.*}} : f32
-// CHECK:         arith.mulf %[[X]]
+// CHECK:         %[[ZERO:.*]] = arith.constant 0.000000e+00 : f32
+// CHECK-NEXT:    %[[IN:.*]] = arith.select %{{.*}}, %{{.*}}, %[[ZERO]] : f32
+// CHECK:         arith.mulf %[[IN]]
 func.func @conv(%x: tensor<1x2x5x5xf32>, %w: tensor<3x2x3x3xf32>, %b: tensor<3xf32>) -> tensor<1x3x5x5xf32> {
   %0 = onnx.Conv %x, %w, %b {pads = array<i64: 1, 1, 1, 1>} : (tensor<1x2x5x5xf32>, tensor<3x2x3x3xf32>, tensor<3xf32>) -> tensor<1x3x5x5xf32>
   return %0 : tensor<1x3x5x5xf32>
