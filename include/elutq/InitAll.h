@@ -16,6 +16,7 @@
 #include "elutq/Dialect/LM/Transforms/BufferizableOpInterfaceImpl.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "elutq/Pipelines/Normalize.h"
+#include "elutq/Pipelines/PlainGraph.h"
 #include "elutq/Pipelines/Pipelines.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/IR/DialectRegistry.h"
@@ -38,6 +39,7 @@ inline void registerAllPasses() {
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
   registerNormalizePipeline();
+  registerPlainGraphPipelines();
   registerPipelines();
   registerConvertHLQToLoopsPass();
   registerConvertHLQToVectorPass();

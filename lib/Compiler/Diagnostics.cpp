@@ -29,7 +29,7 @@ static std::string describe(mlir::Location loc) {
 }
 
 /// Notes that one line has room for.
-static constexpr unsigned kMaxNotes = 3;
+static constexpr unsigned kMaxNotes = 16;
 
 static std::string oneLine(const mlir::Diagnostic &diagnostic) {
   std::string place = describe(diagnostic.getLocation());

@@ -8,6 +8,7 @@
 #include "elutq/Compiler/Invocation.h"
 #include "Diagnostics.h"
 #include "Package.h"
+#include "PlainGraph.h"
 #include "QuantizedModel.h"
 #include "WeightStages.h"
 #include "elutq/Compiler/ModelFiles.h"
@@ -16,6 +17,7 @@
 #include "elutq/InitAll.h"
 #include "elutq/Pipelines/Normalize.h"
 #include "elutq/Pipelines/Pipelines.h"
+#include "elutq/Pipelines/PlainGraph.h"
 #include "elutq/Support/OutputFile.h"
 #include "elutq/Target/CPU/EmitObject.h"
 #include "elutq/Target/CPU/Linker.h"
@@ -83,6 +85,7 @@ private:
   Error tuneKernels();
   Error lowerToLLVM();
   Error emitMachineCode();
+  Error compilePlainGraph();
   Error addTokenizer(Package &package) const;
   /// Runs the passes that `build` adds and verifies what they leave. They are trusted in between: verification of a whole module behind
   /// each pass takes time that grows with the number of layers.
@@ -443,6 +446,38 @@ Error Compilation::emitMachineCode() {
                                            : writeExecutable(package, options.output);
 }
 
+Error Compilation::compilePlainGraph() {
+  progress.start("import", options.input);
+  // Operators that are unknown stay in the module until one error names them all.
+  context.allowUnregisteredDialects();
+  auto imported = importONNX(options.input, &context, plainGraphImport());
+  if (!imported)
+    return imported.takeError();
+  module = std::move(*imported);
+  auto signature = describeGraph(*module, target);
+  if (!signature)
+    return signature.takeError();
+  auto inputs = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph").getNumArguments();
+  if (Error error = runStage("normalize", "", buildPlainGraphToLinalgPipeline))
+    return createStringError(toString(std::move(error)) + "; docs/Operators.md lists what is supported");
+  if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
+    return error;
+  addGraphInterface(*module, inputs, *signature);
+  progress.start("generate code", "for " + target.cpu);
+  LLVMContext llvmContext;
+  auto code = cpu::translateToLLVMIR(*module, llvmContext, target);
+  if (!code)
+    return diagnostics.takeError("generate code", code.takeError());
+  if (Error error = cpu::optimize(**code, target))
+    return error;
+  SmallVector<char, 0> object;
+  raw_svector_ostream objectStream(object);
+  if (Error error = cpu::emitCode(**code, target, CodeGenFileType::ObjectFile, objectStream))
+    return error;
+  progress.start("link", options.output);
+  return writeGraphLibrary(target, StringRef(object.data(), object.size()), options.output);
+}
+
 /// Whether the output is written by writeText, from memory.
 static bool isText(EmitKind emit) { return emit <= EmitKind::Object && emit != EmitKind::HLQONNX; }
 
@@ -463,6 +498,12 @@ Error Compilation::run() {
     if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
       return toolchain.takeError();
   }
+  if (options.emit == EmitKind::Graph) {
+    cpu::LinkOptions link;
+    link.shared = true;
+    if (auto toolchain = cpu::findToolchain(target, link); !toolchain)
+      return toolchain.takeError();
+  }
   std::vector<std::string> outputs = outputFiles(options);
   outputs.push_back(options.report.value_or(""));
   for (const std::string &output : outputs)
@@ -475,6 +516,8 @@ Error Compilation::run() {
   }
   if (options.emit == EmitKind::HLQONNX)
     return writeQuantizedModel(options);
+  if (options.emit == EmitKind::Graph)
+    return compilePlainGraph();
   auto read = readModelFiles(options.input);
   if (!read)
     return read.takeError();

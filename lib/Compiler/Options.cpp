@@ -26,9 +26,10 @@ Expected<EmitKind> elutq::parseEmitKind(StringRef name) {
                                      .Case("obj", EmitKind::Object)
                                      .Case("lib", EmitKind::Library)
                                      .Case("exe", EmitKind::Executable)
+                                     .Case("graph", EmitKind::Graph)
                                      .Default(std::nullopt);
   if (!kind)
-    return createStringError("--emit: unknown kind '%s', expected onnx, hlq, hlq-onnx, loops, vector, llvm, asm, obj, lib or exe",
+    return createStringError("--emit: unknown kind '%s', expected onnx, hlq, hlq-onnx, loops, vector, llvm, asm, obj, lib, exe or graph",
                              name.str().c_str());
   return *kind;
 }
@@ -150,6 +151,8 @@ Error elutq::verify(const CompileOptions &options) {
     return createStringError("--emit=hlq-onnx: nothing to do with --quantize=none");
   if (!options.quantization.plan.empty() && options.emit != EmitKind::HLQONNX)
     return createStringError("--quantize: a plan needs --emit=hlq-onnx; what that writes compiles without one");
+  if (options.tune && options.emit == EmitKind::Graph)
+    return createStringError("--tune: --emit=graph has no kernels to choose from");
   if (options.tune && options.emit <= EmitKind::HLQONNX)
     return createStringError("--tune: nothing to do for this --emit, which comes before kernels are chosen");
   bool isText = options.emit < EmitKind::Object && options.emit != EmitKind::HLQONNX;

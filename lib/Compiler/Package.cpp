@@ -22,7 +22,7 @@ static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
 std::string elutq::modelName(const CompileOptions &options) {
   if (!options.name.empty())
     return options.name;
-  bool hasName = options.emit == EmitKind::Library || options.emit == EmitKind::Executable;
+  bool hasName = options.emit >= EmitKind::Library;
   StringRef name = sys::path::stem(hasName ? options.output : options.input);
   // "model.onnx" is what every exporter calls its file; the folder says more.
   if (!hasName && name == "model") {
@@ -114,14 +114,14 @@ static Error writeWhole(StringRef path, StringRef bytes) {
   return file->commit();
 }
 
-/// Links object and runtime to the temporary file `linked` of `output`.
-static Error linkCode(const Package &package, const std::string &linked, StringRef output, cpu::LinkOptions link) {
+/// Links object code and what `link` names to the temporary file `linked` of `output`.
+static Error linkCode(const cpu::TargetInfo &target, StringRef code, const std::string &linked, StringRef output, cpu::LinkOptions link) {
   ScratchFile object(temporaryNameFor(output));
   link.inputs.insert(link.inputs.begin(), object.path);
   link.output = linked;
-  Error error = writeWhole(object.path, package.object);
+  Error error = writeWhole(object.path, code);
   if (!error)
-    error = cpu::link(package.target, link);
+    error = cpu::link(target, link);
   if (!error)
     return Error::success();
   // Nobody knows the names of temporary files.
@@ -134,13 +134,26 @@ static Error linkCode(const Package &package, const std::string &linked, StringR
 
 Error elutq::writeExecutable(const Package &package, StringRef output) {
   ScratchFile linked(temporaryNameFor(output));
-  if (Error error = linkCode(package, linked.path, output, linkOptions(EmitKind::Executable, package.runtimeDir)))
+  if (Error error = linkCode(package.target, package.object, linked.path, output, linkOptions(EmitKind::Executable, package.runtimeDir)))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
     return file.takeError();
   if (Error error = cpu::writeContainer(*file, package.sections, package.buildId))
     return error;
+  return file->commit();
+}
+
+Error elutq::writeGraphLibrary(const cpu::TargetInfo &target, StringRef object, StringRef output) {
+  ScratchFile linked(temporaryNameFor(output));
+  cpu::LinkOptions link;
+  link.shared = true;
+  link.soname = sys::path::filename(output).str();
+  if (Error error = linkCode(target, object, linked.path, output, link))
+    return error;
+  auto file = OutputFile::adopt(linked.path, output);
+  if (!file)
+    return file.takeError();
   return file->commit();
 }
 
@@ -159,7 +172,7 @@ Error elutq::writeLibrary(const Package &package, StringRef output) {
   ScratchFile linked(temporaryNameFor(library));
   cpu::LinkOptions link = linkOptions(EmitKind::Library, package.runtimeDir);
   link.soname = "lib" + package.name + ".so";
-  if (Error error = linkCode(package, linked.path, library, link))
+  if (Error error = linkCode(package.target, package.object, linked.path, library, link))
     return error;
 
   auto weights = OutputFile::create(beside(output, package.name + ".weights"));

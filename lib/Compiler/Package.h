@@ -43,6 +43,9 @@ cpu::LinkOptions linkOptions(EmitKind emit, llvm::StringRef runtimeDir);
 /// Links an executable and appends the container.
 llvm::Error writeExecutable(const Package &package, llvm::StringRef output);
 
+/// Links object code to a shared library without the runtime.
+llvm::Error writeGraphLibrary(const cpu::TargetInfo &target, llvm::StringRef object, llvm::StringRef output);
+
 /// Writes lib<name>.so, <name>.weights and <name>.h to the folder of `output`.
 llvm::Error writeLibrary(const Package &package, llvm::StringRef output);
 

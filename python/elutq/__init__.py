@@ -5,22 +5,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import (CompileError, ElutqError, EvaluationError, ExportError, FeedError, ModelError, QuantizeError, RuntimeFailure,
+from .errors import (CompileError, ElutqError, EvaluationError, ExportError, FeedError, GraphError, ModelError, QuantizeError, RuntimeFailure,
                      SolverError, TextError)
 
 if TYPE_CHECKING:
     from .compiler import compile
     from .evaluation import evaluate
     from .export import export_model
+    from .graph import Graph
     from .model import Model, Session
     from .quantization import quantize
 
 __version__ = "0.1.0"
-__all__ = ["CompileError", "ElutqError", "EvaluationError", "ExportError", "FeedError", "Model", "ModelError", "QuantizeError",
+__all__ = ["CompileError", "ElutqError", "EvaluationError", "ExportError", "FeedError", "Graph", "GraphError", "Model", "ModelError", "QuantizeError",
            "RuntimeFailure", "Session", "SolverError", "TextError", "compile", "evaluate", "export_model", "quantize"]
 
 # Loaded on first use: exporting needs onnx and gguf, measuring and quantizing onnxruntime, running a compiled model needs neither.
-_LAZY = {"Model": "model", "Session": "model", "compile": "compiler", "evaluate": "evaluation", "export_model": "export",
+_LAZY = {"Model": "model", "Session": "model", "compile": "compiler", "evaluate": "evaluation", "export_model": "export", "Graph": "graph",
          "quantize": "quantization"}
 
 

@@ -37,6 +37,10 @@ class EvaluationError(ElutqError):
     """A model's predictions cannot be measured."""
 
 
+class GraphError(ElutqError):
+    """A compiled graph cannot be opened, or gets inputs that it does not take."""
+
+
 class RuntimeFailure(ElutqError):
     """The runtime refused a call; `status` is its elutq_status."""
 

@@ -38,7 +38,8 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
                "loops     IR: bit-serial loops, the reference\n"
                "hlq       IR: both entry points with quantized products\n"
                "hlq-onnx  the quantized model as ONNX\n"
-               "onnx      IR: the imported graph"),
+               "onnx      IR: the imported graph\n"
+               "graph     any graph with known shapes as a shared library (elutq/graph.h), one thread, not quantized"),
       cl::value_desc("kind"), cl::init("exe"), cl::cat(category));
   cl::opt<std::string> quantize(
       "quantize", cl::desc("How to store float weights: auto (default: as they are in a model that has quantized ones, too, else "

@@ -28,10 +28,11 @@ enum class EmitKind {
   Assembly,
   Object,
   Library,   ///< libNAME.so, NAME.weights and NAME.h.
-  Executable ///< One file that answers prompts.
+  Executable, ///< One file that answers prompts.
+  Graph       ///< A shared library that computes any graph (elutq/graph.h).
 };
 
-/// The kind named `onnx`, `hlq`, `hlq-onnx`, `loops`, `vector`, `llvm`, `asm`, `obj`, `lib` or `exe`.
+/// The kind named `onnx`, `hlq`, `hlq-onnx`, `loops`, `vector`, `llvm`, `asm`, `obj`, `lib`, `exe` or `graph`.
 llvm::Expected<EmitKind> parseEmitKind(llvm::StringRef name);
 
 /// How float weights become HLQ weights.

@@ -71,9 +71,17 @@ mlir::Value transpose(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value 
 
 /// A tensor filled with one number.
 mlir::Value fill(mlir::OpBuilder &builder, mlir::Location loc, mlir::RankedTensorType type, double number);
+mlir::Value fill(mlir::OpBuilder &builder, mlir::Location loc, mlir::RankedTensorType type, mlir::TypedAttr number);
 
 /// A constant of a float or integer type.
 mlir::Value scalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type, double number);
+mlir::Value scalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::TypedAttr number);
+
+/// `type` where it is no unsigned integer, else the signless integer that arith ops take.
+mlir::Type getSignless(mlir::Type type);
+
+/// A scalar as a value of `type`, where the two differ in their sign at most. `elutq-drop-signs` removes these casts.
+mlir::Value castSign(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type type);
 
 using ElementwiseBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
 
@@ -84,6 +92,8 @@ mlir::Value elementwise(mlir::OpBuilder &builder, mlir::Location loc, mlir::Valu
 
 /// `result[outer...] = fold of combine over the last dimension`, starting with `initial`; f(x) is applied to each element first.
 mlir::Value reduceLast(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, double initial,
+                       llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value element, mlir::Value acc)> combine);
+mlir::Value reduceLast(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::TypedAttr initial,
                        llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::Value element, mlir::Value acc)> combine);
 
 /// The part of `value` along one dimension: `size` entries from `offset`, `stride` apart.

@@ -269,7 +269,7 @@ def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg"> {
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
-                           "::mlir::tensor::TensorDialect"];
+                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
   let statistics = [Statistic<"numConverted", "num-converted", "Number of onnx ops converted">];
 }
 

@@ -41,6 +41,46 @@ def SimplifyLinalgPass : InterfacePass<"elutq-simplify-linalg", "::mlir::Functio
                     Statistic<"numFused", "num-fused", "Number of linalg ops that fusion removed">];
 }
 
+def DropSignsPass : Pass<"elutq-drop-signs", "::mlir::ModuleOp"> {
+  let summary = "Make unsigned integers signless";
+  let description = [{
+    `ui8` to `ui64` become `i8` to `i64` in the types and constants of all ops. The patterns of `convert-onnx-to-linalg` choose ops that
+    mean unsigned numbers (`arith.divui`) and put `builtin.unrealized_conversion_cast` between the two kinds of types: these casts go.
+
+    Requires: no op whose meaning depends on the sign of its types. Ensures: only signless integers. Next: `one-shot-bufferize`.
+
+    ```mlir
+    %a = builtin.unrealized_conversion_cast %x : ui8 to i8
+    %b = arith.divui %a, %c : i8
+    %y = builtin.unrealized_conversion_cast %b : i8 to ui8
+    // becomes
+    %y = arith.divui %x, %c : i8
+    ```
+  }];
+  let statistics = [Statistic<"numCasts", "num-casts", "Number of casts removed">];
+}
+
+def CopyToLinalgPass : InterfacePass<"elutq-copy-to-linalg", "::mlir::FunctionOpInterface"> {
+  let summary = "Copy buffers by linalg.generic";
+  let description = [{
+    `memref.copy` becomes a `linalg.generic`: of a buffer with strides it would be a call of MLIR's runtime library, which a compiled graph
+    does without.
+
+    Requires: memrefs. Ensures: no `memref.copy` remains. Next: `convert-linalg-to-loops`.
+
+    ```mlir
+    memref.copy %a, %b : memref<4xf32, strided<[2]>> to memref<4xf32>
+    // becomes
+    linalg.generic {...} ins(%a : memref<4xf32, strided<[2]>>) outs(%b : memref<4xf32>) {
+    ^bb0(%x: f32, %old: f32):
+      linalg.yield %x : f32
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+  let statistics = [Statistic<"numCopies", "num-copies", "Number of copies replaced">];
+}
+
 def SplitAttentionPass : InterfacePass<"elutq-split-attention", "::mlir::FunctionOpInterface"> {
   let summary = "Compute the attention of one token part by part where its heads are few";
   let description = [{

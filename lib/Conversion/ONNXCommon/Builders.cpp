@@ -65,6 +65,8 @@ Value reshape(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> s
       return tensor::CollapseShapeOp::create(builder, loc, resultType, from, *map);
     return tensor::ExpandShapeOp::create(builder, loc, resultType, from, *map);
   }
+  if (type.getNumElements() == 0)
+    return empty(builder, loc, shape, type.getElementType());
   // Neither a collapse nor an expansion: go through one dimension.
   Value flat = reshape(builder, loc, value, {type.getNumElements()});
   ReassociationIndices all = llvm::to_vector(llvm::seq<int64_t>(0, resultType.getRank()));
@@ -102,16 +104,49 @@ Value transpose(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t>
   return reshape(builder, loc, result, shape);
 }
 
-Value scalar(OpBuilder &builder, Location loc, Type type, double number) {
-  TypedAttr attr = isa<FloatType>(type) ? TypedAttr(builder.getFloatAttr(type, number))
-                                        : TypedAttr(builder.getIntegerAttr(type, static_cast<int64_t>(number)));
-  return arith::ConstantOp::create(builder, loc, type, attr);
+static TypedAttr numberOf(Type type, double number) {
+  if (isa<FloatType>(type))
+    return FloatAttr::get(type, number);
+  return IntegerAttr::get(type, static_cast<int64_t>(number));
+}
+
+Type getSignless(Type type) {
+  return type.isUnsignedInteger() ? IntegerType::get(type.getContext(), type.getIntOrFloatBitWidth()) : type;
+}
+
+Value castSign(OpBuilder &builder, Location loc, Value value, Type type) {
+  if (value.getType() == type)
+    return value;
+  if (auto cast = value.getDefiningOp<UnrealizedConversionCastOp>(); cast && cast.getInputs()[0].getType() == type)
+    return cast.getInputs()[0];
+  return UnrealizedConversionCastOp::create(builder, loc, type, value).getResult(0);
+}
+
+Value scalar(OpBuilder &builder, Location loc, TypedAttr number) {
+  Type type = number.getType(), signless = getSignless(type);
+  if (signless != type)
+    number = IntegerAttr::get(signless, cast<IntegerAttr>(number).getValue());
+  return castSign(builder, loc, arith::ConstantOp::create(builder, loc, signless, number), type);
+}
+
+Value scalar(OpBuilder &builder, Location loc, Type type, double number) { return scalar(builder, loc, numberOf(type, number)); }
+
+Value fill(OpBuilder &builder, Location loc, RankedTensorType type, TypedAttr number) {
+  Value init = empty(builder, loc, type.getShape(), type.getElementType());
+  return linalg::FillOp::create(builder, loc, scalar(builder, loc, number), init).getResult(0);
 }
 
 Value fill(OpBuilder &builder, Location loc, RankedTensorType type, double number) {
-  Value init = empty(builder, loc, type.getShape(), type.getElementType());
-  Value value = scalar(builder, loc, type.getElementType(), number);
-  return linalg::FillOp::create(builder, loc, value, init).getResult(0);
+  return fill(builder, loc, type, numberOf(type.getElementType(), number));
+}
+
+/// The one element of a constant that is a splat or has one element, as what it is; else null.
+static TypedAttr getConstantScalar(Value value) {
+  if (auto dense = dyn_cast_if_present<DenseElementsAttr>(getConstant(value)))
+    return dense.isSplat() || dense.getNumElements() == 1 ? dyn_cast<TypedAttr>(*dense.value_begin<Attribute>()) : TypedAttr();
+  if (std::optional<double> number = getConstantNumber(value))
+    return numberOf(typeOf(value).getElementType(), *number);
+  return nullptr;
 }
 
 Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTensorType resultType, ElementwiseBody body,
@@ -122,7 +157,7 @@ Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTen
   SmallVector<AffineMap> maps;
   SmallVector<int> operandOf;
   for (Value input : inputs) {
-    if (std::optional<double> number = getConstantNumber(input)) {
+    if (getConstantScalar(input)) {
       operandOf.push_back(-1);
       continue;
     }
@@ -150,14 +185,18 @@ Value elementwise(OpBuilder &builder, Location loc, ValueRange inputs, RankedTen
       [&](OpBuilder &nested, Location nestedLoc, ValueRange args) {
         SmallVector<Value> scalars;
         for (auto [input, operand] : llvm::zip_equal(inputs, operandOf))
-          scalars.push_back(operand >= 0 ? args[operand]
-                                         : scalar(nested, nestedLoc, typeOf(input).getElementType(), *getConstantNumber(input)));
+          scalars.push_back(operand >= 0 ? args[operand] : scalar(nested, nestedLoc, getConstantScalar(input)));
         linalg::YieldOp::create(nested, nestedLoc, body(nested, nestedLoc, scalars));
       });
   return reshape(builder, loc, generic.getResult(0), resultType.getShape());
 }
 
 Value reduceLast(OpBuilder &builder, Location loc, Value value, double initial,
+                 function_ref<Value(OpBuilder &, Location, Value, Value)> combine) {
+  return reduceLast(builder, loc, value, numberOf(typeOf(value).getElementType(), initial), combine);
+}
+
+Value reduceLast(OpBuilder &builder, Location loc, Value value, TypedAttr initial,
                  function_ref<Value(OpBuilder &, Location, Value, Value)> combine) {
   RankedTensorType type = typeOf(value);
   SmallVector<int64_t> shape = dropBatch(type.getShape());

@@ -6,34 +6,17 @@
 //===----------------------------------------------------------------------===//
 
 #include "Patterns.h"
-#include "elutq/Conversion/ONNXCommon.h"
+#include "Scalars.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 using namespace mlir;
 
 namespace elutq::normalize {
 namespace {
 
-using Builder = ImplicitLocOpBuilder;
-
-bool isFloat(Value value) { return isa<FloatType>(value.getType()); }
-bool isUnsigned(Type type) { return type.isUnsignedInteger(); }
-
-template <typename Op>
-Value make(Builder &b, ValueRange operands) {
-  return Op::create(b, operands);
-}
-
-/// The float form or the signed integer form of a binary operation.
-template <typename FloatOp, typename IntOp>
-Value arithmetic(Builder &b, ValueRange args) {
-  return isFloat(args[0]) ? make<FloatOp>(b, args) : make<IntOp>(b, args);
-}
-
-Value constant(Builder &b, Type type, double number) { return scalar(b, b.getLoc(), type, number); }
+using Builder = ScalarBuilder;
 
 /// x * Phi(x) by the error function.
 Value geluErf(Builder &b, Value x) {
@@ -59,43 +42,62 @@ Value sigmoid(Builder &b, Value x) {
   return arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, exp));
 }
 
-Value power(Builder &b, Value base, Value exponent) {
-  Type type = base.getType();
-  if (isa<FloatType>(type) && isa<FloatType>(exponent.getType()) && type == exponent.getType())
+/// Base and exponent may have different types: what is not a power of one float type is computed in f64.
+Value power(Builder &b, Value base, Value exponent, Type baseType, Type exponentType) {
+  if (isa<FloatType>(baseType) && baseType == exponentType)
     return math::PowFOp::create(b, base, exponent);
-  return math::FPowIOp::create(b, base, exponent);
+  Type wide = b.getF64Type();
+  Value result = math::PowFOp::create(b, convert(b, base, baseType, wide), convert(b, exponent, exponentType, wide));
+  return convert(b, result, wide, baseType);
 }
 
-template <arith::CmpFPredicate floatPredicate, arith::CmpIPredicate intPredicate>
+template <arith::CmpFPredicate floatPredicate, arith::CmpIPredicate intPredicate, arith::CmpIPredicate unsignedPredicate = intPredicate>
 Value compare(Builder &b, ValueRange args) {
   if (isFloat(args[0]))
     return arith::CmpFOp::create(b, floatPredicate, args[0], args[1]);
-  return arith::CmpIOp::create(b, intPredicate, args[0], args[1]);
+  return arith::CmpIOp::create(b, b.isUnsigned ? unsignedPredicate : intPredicate, args[0], args[1]);
 }
 
-Value convert(Builder &b, Value x, Type to) {
-  Type from = x.getType();
-  if (from == to)
-    return x;
-  auto fromFloat = dyn_cast<FloatType>(from), toFloat = dyn_cast<FloatType>(to);
-  if (fromFloat && toFloat) {
-    if (fromFloat.getWidth() == toFloat.getWidth())
-      return arith::TruncFOp::create(b, to, arith::ExtFOp::create(b, b.getF32Type(), x));
-    return fromFloat.getWidth() < toFloat.getWidth() ? Value(arith::ExtFOp::create(b, to, x))
-                                                     : Value(arith::TruncFOp::create(b, to, x));
-  }
-  if (fromFloat) {
-    if (to.isInteger(1))
-      return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, x, constant(b, from, 0.0));
-    return arith::FPToSIOp::create(b, to, x);
-  }
-  if (toFloat)
-    return from.isInteger(1) ? Value(arith::UIToFPOp::create(b, to, x)) : Value(arith::SIToFPOp::create(b, to, x));
-  if (to.isInteger(1))
-    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, x, constant(b, from, 0.0));
-  if (from.getIntOrFloatBitWidth() > to.getIntOrFloatBitWidth())
-    return arith::TruncIOp::create(b, to, x);
-  return from.isInteger(1) ? Value(arith::ExtUIOp::create(b, to, x)) : Value(arith::ExtSIOp::create(b, to, x));
+/// The remainder with the sign of the dividend (C's fmod and %) or of the divisor (Python's %).
+Value remainder(Builder &b, ValueRange args, bool ofDividend) {
+  Value rest = arithmetic<arith::RemFOp, arith::RemSIOp, arith::RemUIOp>(b, args);
+  if (ofDividend || b.isUnsigned)
+    return rest;
+  Value zero = constant(b, rest.getType(), 0.0);
+  auto isNegative = [&](Value v) { return compare<arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt>(b, {v, zero}); };
+  Value isRest = compare<arith::CmpFPredicate::ONE, arith::CmpIPredicate::ne>(b, {rest, zero});
+  Value differs = arith::XOrIOp::create(b, isNegative(rest), isNegative(args[1]));
+  return arith::SelectOp::create(b, arith::AndIOp::create(b, isRest, differs), sum(b, {rest, args[1]}), rest);
+}
+
+/// 1, 0 or -1, and NaN for NaN.
+Value sign(Builder &b, Value x) {
+  Value zero = constant(b, x.getType(), 0.0), one = constant(b, x.getType(), 1.0);
+  Value isPositive = compare<arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt, arith::CmpIPredicate::ugt>(b, {x, zero});
+  if (b.isUnsigned)
+    return arith::SelectOp::create(b, isPositive, one, zero);
+  Value isNegative = compare<arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt>(b, {x, zero});
+  return arith::SelectOp::create(b, isPositive, one, arith::SelectOp::create(b, isNegative, constant(b, x.getType(), -1.0), x));
+}
+
+/// A shift by more bits than there are gives 0, or the sign where signed numbers go to the right.
+Value shift(Builder &b, ValueRange args, bool left) {
+  unsigned bits = args[0].getType().getIntOrFloatBitWidth();
+  if (!left && !b.isUnsigned)
+    return arith::ShRSIOp::create(b, args[0], arith::MinUIOp::create(b, args[1], constant(b, args[0].getType(), bits - 1)));
+  Value width = constant(b, args[0].getType(), bits);
+  Value shifted = left ? make<arith::ShLIOp>(b, args) : make<arith::ShRUIOp>(b, args);
+  Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, args[1], width);
+  return arith::SelectOp::create(b, isInside, shifted, constant(b, args[0].getType(), 0.0));
+}
+
+Value isInfinite(Builder &b, Value x, bool positive, bool negative) {
+  Value infinity = scalar(b, b.getLoc(), getHighest(x.getType()));
+  Value minus = scalar(b, b.getLoc(), getLowest(x.getType()));
+  auto equals = [&](Value limit, bool wanted) -> Value {
+    return wanted ? Value(arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, x, limit)) : constant(b, b.getI1Type(), 0.0);
+  };
+  return arith::OrIOp::create(b, equals(infinity, positive), equals(minus, negative));
 }
 
 /// An operator of one result that is `body` of the elements of its operands.
@@ -107,23 +109,32 @@ struct ElementwisePattern : OpRewritePattern<OpTy> {
   LogicalResult matchAndRewrite(OpTy op, PatternRewriter &rewriter) const override {
     if (failed(verifyStatic(rewriter, op)))
       return failure();
-    for (Type type : op->getOperandTypes())
-      if (auto tensor = dyn_cast<RankedTensorType>(type); tensor && isUnsigned(tensor.getElementType()))
-        return rewriter.notifyMatchFailure(op, "unsigned integers are not supported");
     SmallVector<Value> inputs;
     for (Value operand : op->getOperands())
       if (!isAbsent(operand))
         inputs.push_back(operand);
     auto type = cast<RankedTensorType>(op->getResult(0).getType());
-    rewriter.replaceOp(op, elementwise(rewriter, op.getLoc(), inputs, type, [&](OpBuilder &nested, Location loc, ValueRange args) {
-                         Builder b(loc, nested);
-                         return body(b, op, args);
-                       }));
+    rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), inputs, type, [&](Builder &b, ValueRange args) { return body(b, op, args); }));
     return success();
   }
 
 private:
   Body body;
+};
+
+/// The second operand has a type to say, and no elements.
+struct CastLikePattern : OpRewritePattern<onnx::CastLikeOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(onnx::CastLikeOp op, PatternRewriter &rewriter) const override {
+    if (failed(verifyStatic(rewriter, op)))
+      return failure();
+    auto from = cast<RankedTensorType>(op.getInput().getType()), to = cast<RankedTensorType>(op.getType());
+    rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), op.getInput(), to, [&](Builder &b, ValueRange v) {
+                         return convert(b, v[0], from.getElementType(), to.getElementType());
+                       }));
+    return success();
+  }
 };
 
 struct PowerPattern : OpRewritePattern<onnx::PowOp> {
@@ -134,16 +145,15 @@ struct PowerPattern : OpRewritePattern<onnx::PowOp> {
     if (failed(verifyStatic(rewriter, op)))
       return failure();
     auto type = cast<RankedTensorType>(op.getType());
-    if (!isa<FloatType>(type.getElementType()))
-      return rewriter.notifyMatchFailure(op, "powers of integers are not supported");
-    std::optional<double> exponent = getConstantNumber(op.getY());
+    bool isFloat = isa<FloatType>(type.getElementType());
+    std::optional<double> exponent = isFloat ? getConstantNumber(op.getY()) : std::nullopt;
     SmallVector<Value> inputs{op.getX()};
     if (!exponent)
       inputs.push_back(op.getY());
-    rewriter.replaceOp(op, elementwise(rewriter, op.getLoc(), inputs, type, [&](OpBuilder &nested, Location loc, ValueRange args) -> Value {
-                         Builder b(loc, nested);
+    Type exponentType = cast<RankedTensorType>(op.getY().getType()).getElementType();
+    rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), inputs, type, [&](Builder &b, ValueRange args) -> Value {
                          if (!exponent)
-                           return power(b, args[0], args[1]);
+                           return power(b, args[0], args[1], type.getElementType(), exponentType);
                          if (*exponent == 1.0)
                            return args[0];
                          if (*exponent == 2.0)
@@ -170,10 +180,8 @@ struct ClipPattern : OpRewritePattern<onnx::ClipOp> {
     auto bound = [&](Value limit, bool isLower) {
       if (isAbsent(limit))
         return;
-      result = elementwise(rewriter, op.getLoc(), {result, limit}, type, [&](OpBuilder &nested, Location loc, ValueRange args) {
-        Builder b(loc, nested);
-        return isLower ? arithmetic<arith::MaximumFOp, arith::MaxSIOp>(b, args) : arithmetic<arith::MinimumFOp, arith::MinSIOp>(b, args);
-      });
+      result = elementwiseScalars(rewriter, op.getLoc(), {result, limit}, type,
+                                  [&](Builder &b, ValueRange args) { return isLower ? maximum(b, args) : minimum(b, args); });
     };
     bound(op.getMin(), true);
     bound(op.getMax(), false);
@@ -186,25 +194,26 @@ struct ClipPattern : OpRewritePattern<onnx::ClipOp> {
 template <typename OpTy>
 struct VariadicPattern : OpRewritePattern<OpTy> {
   using Body = Value (*)(Builder &, ValueRange);
-  VariadicPattern(MLIRContext *context, Body body) : OpRewritePattern<OpTy>(context), body(body) {}
+  VariadicPattern(MLIRContext *context, Body body, bool isMean = false) : OpRewritePattern<OpTy>(context), body(body), isMean(isMean) {}
 
   LogicalResult matchAndRewrite(OpTy op, PatternRewriter &rewriter) const override {
     if (failed(verifyStatic(rewriter, op)))
       return failure();
     auto type = cast<RankedTensorType>(op->getResult(0).getType());
-    rewriter.replaceOp(op, elementwise(rewriter, op.getLoc(), op->getOperands(), type,
-                                       [&](OpBuilder &nested, Location loc, ValueRange args) {
-                                         Builder b(loc, nested);
-                                         Value result = args[0];
-                                         for (Value arg : args.drop_front())
-                                           result = body(b, {result, arg});
-                                         return result;
-                                       }));
+    rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), op->getOperands(), type, [&](Builder &b, ValueRange args) {
+                         Value result = args[0];
+                         for (Value arg : args.drop_front())
+                           result = body(b, {result, arg});
+                         if (isMean)
+                           result = arith::DivFOp::create(b, result, constant(b, result.getType(), args.size()));
+                         return result;
+                       }));
     return success();
   }
 
 private:
   Body body;
+  bool isMean;
 };
 
 } // namespace
@@ -218,27 +227,32 @@ static void populateBinaryPatterns(RewritePatternSet &patterns) {
   add<onnx::AddOp>(patterns, [](Builder &b, onnx::AddOp, ValueRange v) { return arithmetic<arith::AddFOp, arith::AddIOp>(b, v); });
   add<onnx::SubOp>(patterns, [](Builder &b, onnx::SubOp, ValueRange v) { return arithmetic<arith::SubFOp, arith::SubIOp>(b, v); });
   add<onnx::MulOp>(patterns, [](Builder &b, onnx::MulOp, ValueRange v) { return arithmetic<arith::MulFOp, arith::MulIOp>(b, v); });
-  add<onnx::DivOp>(patterns, [](Builder &b, onnx::DivOp, ValueRange v) { return arithmetic<arith::DivFOp, arith::DivSIOp>(b, v); });
+  add<onnx::DivOp>(patterns, [](Builder &b, onnx::DivOp, ValueRange v) { return arithmetic<arith::DivFOp, arith::DivSIOp, arith::DivUIOp>(b, v); });
   add<onnx::AndOp>(patterns, [](Builder &b, onnx::AndOp, ValueRange v) { return make<arith::AndIOp>(b, v); });
   add<onnx::OrOp>(patterns, [](Builder &b, onnx::OrOp, ValueRange v) { return make<arith::OrIOp>(b, v); });
   add<onnx::XorOp>(patterns, [](Builder &b, onnx::XorOp, ValueRange v) { return make<arith::XOrIOp>(b, v); });
   add<onnx::NotOp>(patterns, [](Builder &b, onnx::NotOp, ValueRange v) -> Value {
     return arith::XOrIOp::create(b, v[0], constant(b, v[0].getType(), 1.0));
   });
+  add<onnx::BitwiseAndOp>(patterns, [](Builder &b, onnx::BitwiseAndOp, ValueRange v) { return make<arith::AndIOp>(b, v); });
+  add<onnx::BitwiseOrOp>(patterns, [](Builder &b, onnx::BitwiseOrOp, ValueRange v) { return make<arith::OrIOp>(b, v); });
+  add<onnx::BitwiseXorOp>(patterns, [](Builder &b, onnx::BitwiseXorOp, ValueRange v) { return make<arith::XOrIOp>(b, v); });
+  add<onnx::BitShiftOp>(patterns, [](Builder &b, onnx::BitShiftOp op, ValueRange v) { return shift(b, v, op.getDirection() == "LEFT"); });
+  add<onnx::ModOp>(patterns, [](Builder &b, onnx::ModOp op, ValueRange v) { return remainder(b, v, op.getFmod() != 0); });
   add<onnx::EqualOp>(patterns, [](Builder &b, onnx::EqualOp, ValueRange v) {
     return compare<arith::CmpFPredicate::OEQ, arith::CmpIPredicate::eq>(b, v);
   });
   add<onnx::LessOp>(patterns, [](Builder &b, onnx::LessOp, ValueRange v) {
-    return compare<arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt>(b, v);
+    return compare<arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt, arith::CmpIPredicate::ult>(b, v);
   });
   add<onnx::LessOrEqualOp>(patterns, [](Builder &b, onnx::LessOrEqualOp, ValueRange v) {
-    return compare<arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle>(b, v);
+    return compare<arith::CmpFPredicate::OLE, arith::CmpIPredicate::sle, arith::CmpIPredicate::ule>(b, v);
   });
   add<onnx::GreaterOp>(patterns, [](Builder &b, onnx::GreaterOp, ValueRange v) {
-    return compare<arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt>(b, v);
+    return compare<arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt, arith::CmpIPredicate::ugt>(b, v);
   });
   add<onnx::GreaterOrEqualOp>(patterns, [](Builder &b, onnx::GreaterOrEqualOp, ValueRange v) {
-    return compare<arith::CmpFPredicate::OGE, arith::CmpIPredicate::sge>(b, v);
+    return compare<arith::CmpFPredicate::OGE, arith::CmpIPredicate::sge, arith::CmpIPredicate::uge>(b, v);
   });
   add<onnx::WhereOp>(patterns, [](Builder &b, onnx::WhereOp, ValueRange v) { return make<arith::SelectOp>(b, v); });
 }
@@ -249,7 +263,9 @@ static void populateUnaryPatterns(RewritePatternSet &patterns) {
       return arith::NegFOp::create(b, v[0]);
     return arith::SubIOp::create(b, constant(b, v[0].getType(), 0.0), v[0]);
   });
-  add<onnx::AbsOp>(patterns, [](Builder &b, onnx::AbsOp, ValueRange v) { return arithmetic<math::AbsFOp, math::AbsIOp>(b, v); });
+  add<onnx::AbsOp>(patterns, [](Builder &b, onnx::AbsOp, ValueRange v) {
+    return b.isUnsigned ? v[0] : arithmetic<math::AbsFOp, math::AbsIOp>(b, v);
+  });
   add<onnx::SqrtOp>(patterns, [](Builder &b, onnx::SqrtOp, ValueRange v) { return make<math::SqrtOp>(b, v); });
   add<onnx::ExpOp>(patterns, [](Builder &b, onnx::ExpOp, ValueRange v) { return make<math::ExpOp>(b, v); });
   add<onnx::LogOp>(patterns, [](Builder &b, onnx::LogOp, ValueRange v) { return make<math::LogOp>(b, v); });
@@ -267,13 +283,39 @@ static void populateUnaryPatterns(RewritePatternSet &patterns) {
     return arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, v[0], v[0]);
   });
   add<onnx::CastOp>(patterns, [](Builder &b, onnx::CastOp op, ValueRange v) {
-    return convert(b, v[0], cast<RankedTensorType>(op.getType()).getElementType());
+    return convert(b, v[0], cast<RankedTensorType>(op.getInput().getType()).getElementType(),
+                   cast<RankedTensorType>(op.getType()).getElementType());
   });
+  add<onnx::BitCastOp>(patterns, [](Builder &b, onnx::BitCastOp op, ValueRange v) -> Value {
+    Type type = getSignless(cast<RankedTensorType>(op.getType()).getElementType());
+    if (v[0].getType() == type)
+      return v[0];
+    // A boolean is a byte, 0 or 1.
+    if (type.isInteger(1))
+      return arith::TruncIOp::create(b, type, v[0]);
+    return v[0].getType().isInteger(1) ? Value(arith::ExtUIOp::create(b, type, v[0])) : Value(arith::BitcastOp::create(b, type, v[0]));
+  });
+  add<onnx::SignOp>(patterns, [](Builder &b, onnx::SignOp, ValueRange v) { return sign(b, v[0]); });
+  add<onnx::IsInfOp>(patterns, [](Builder &b, onnx::IsInfOp op, ValueRange v) {
+    return isInfinite(b, v[0], op.getDetectPositive() != 0, op.getDetectNegative() != 0);
+  });
+  add<onnx::BitwiseNotOp>(patterns, [](Builder &b, onnx::BitwiseNotOp, ValueRange v) -> Value {
+    return arith::XOrIOp::create(b, v[0], constant(b, v[0].getType(), -1.0));
+  });
+  add<onnx::TanOp>(patterns, [](Builder &b, onnx::TanOp, ValueRange v) { return make<math::TanOp>(b, v); });
+  add<onnx::SinhOp>(patterns, [](Builder &b, onnx::SinhOp, ValueRange v) { return make<math::SinhOp>(b, v); });
+  add<onnx::CoshOp>(patterns, [](Builder &b, onnx::CoshOp, ValueRange v) { return make<math::CoshOp>(b, v); });
+  add<onnx::AsinOp>(patterns, [](Builder &b, onnx::AsinOp, ValueRange v) { return make<math::AsinOp>(b, v); });
+  add<onnx::AcosOp>(patterns, [](Builder &b, onnx::AcosOp, ValueRange v) { return make<math::AcosOp>(b, v); });
+  add<onnx::AtanOp>(patterns, [](Builder &b, onnx::AtanOp, ValueRange v) { return make<math::AtanOp>(b, v); });
+  add<onnx::AsinhOp>(patterns, [](Builder &b, onnx::AsinhOp, ValueRange v) { return make<math::AsinhOp>(b, v); });
+  add<onnx::AcoshOp>(patterns, [](Builder &b, onnx::AcoshOp, ValueRange v) { return make<math::AcoshOp>(b, v); });
+  add<onnx::AtanhOp>(patterns, [](Builder &b, onnx::AtanhOp, ValueRange v) { return make<math::AtanhOp>(b, v); });
 }
 
 static void populateActivationPatterns(RewritePatternSet &patterns) {
-  add<onnx::ReluOp>(patterns, [](Builder &b, onnx::ReluOp, ValueRange v) -> Value {
-    return arith::MaximumFOp::create(b, v[0], constant(b, v[0].getType(), 0.0));
+  add<onnx::ReluOp>(patterns, [](Builder &b, onnx::ReluOp, ValueRange v) {
+    return maximum(b, {v[0], constant(b, v[0].getType(), 0.0)});
   });
   add<onnx::SigmoidOp>(patterns, [](Builder &b, onnx::SigmoidOp, ValueRange v) { return sigmoid(b, v[0]); });
   add<onnx::SoftplusOp>(patterns, [](Builder &b, onnx::SoftplusOp, ValueRange v) -> Value {
@@ -305,9 +347,9 @@ void populateElementwisePatterns(RewritePatternSet &patterns) {
   populateBinaryPatterns(patterns);
   populateUnaryPatterns(patterns);
   populateActivationPatterns(patterns);
-  patterns.add<PowerPattern, ClipPattern>(patterns.getContext());
-  patterns.add(std::make_unique<VariadicPattern<onnx::MaxOp>>(patterns.getContext(), arithmetic<arith::MaximumFOp, arith::MaxSIOp>));
-  patterns.add(std::make_unique<VariadicPattern<onnx::MinOp>>(patterns.getContext(), arithmetic<arith::MinimumFOp, arith::MinSIOp>));
+  patterns.add<PowerPattern, ClipPattern, CastLikePattern>(patterns.getContext());
+  patterns.add(std::make_unique<VariadicPattern<onnx::MaxOp>>(patterns.getContext(), maximum));
+  patterns.add(std::make_unique<VariadicPattern<onnx::MinOp>>(patterns.getContext(), minimum));
   patterns.add(std::make_unique<VariadicPattern<onnx::SumOp>>(patterns.getContext(), arithmetic<arith::AddFOp, arith::AddIOp>));
 }
 

@@ -7,6 +7,7 @@
 
 #include "Patterns.h"
 #include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/ONNXToLinalg.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -53,7 +54,13 @@ int64_t at(const Constant &constant, ArrayRef<int64_t> shape, int64_t index) {
   return constant.values[offset];
 }
 
-int64_t floorDivideTowardsZero(int64_t a, int64_t b) { return b == 0 ? 0 : a / b; }
+int64_t floorDivideTowardsZero(int64_t a, int64_t b) { return b == 0 ? 0 : b == -1 ? -a : a / b; }
+
+/// With the sign of the dividend, or of the divisor (Python's).
+int64_t floorRemainder(int64_t a, int64_t b, bool ofDividend) {
+  int64_t rest = b == 0 || b == -1 ? 0 : a % b;
+  return !ofDividend && rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
 
 std::optional<Numbers> foldElementwise(Operation *op, ArrayRef<int64_t> shape, function_ref<int64_t(ArrayRef<int64_t>)> body) {
   SmallVector<Constant> inputs;
@@ -172,7 +179,7 @@ std::optional<Numbers> evaluate(Operation *op, ArrayRef<int64_t> shape) {
         RankedTensorType type = getStaticType(size.getData());
         return type ? std::optional(Numbers{type.getNumElements()}) : std::nullopt;
       })
-      .Case<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::IdentityOp>(
+      .Case<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::FlattenOp, onnx::IdentityOp>(
           [&](Operation *same) { return sameElements(same->getOperand(0)); })
       .Case([&](onnx::CastOp castOp) -> std::optional<Numbers> {
         std::optional<Numbers> numbers = sameElements(castOp.getInput());
@@ -194,6 +201,14 @@ std::optional<Numbers> evaluate(Operation *op, ArrayRef<int64_t> shape) {
       .Case([&](onnx::SubOp) { return elementwise([](Args v) { return v[0] - v[1]; }); })
       .Case([&](onnx::MulOp) { return elementwise([](Args v) { return v[0] * v[1]; }); })
       .Case([&](onnx::DivOp) { return elementwise([](Args v) { return floorDivideTowardsZero(v[0], v[1]); }); })
+      .Case([&](onnx::ModOp mod) { return elementwise([&](Args v) { return floorRemainder(v[0], v[1], mod.getFmod() != 0); }); })
+      .Case([&](onnx::NegOp) { return elementwise([](Args v) { return -v[0]; }); })
+      .Case([&](onnx::AbsOp) { return elementwise([](Args v) { return std::abs(v[0]); }); })
+      .Case([&](onnx::NotOp) { return elementwise([](Args v) -> int64_t { return !v[0]; }); })
+      .Case([&](onnx::AndOp) { return elementwise([](Args v) -> int64_t { return v[0] && v[1]; }); })
+      .Case([&](onnx::OrOp) { return elementwise([](Args v) -> int64_t { return v[0] || v[1]; }); })
+      .Case([&](onnx::LessOrEqualOp) { return elementwise([](Args v) -> int64_t { return v[0] <= v[1]; }); })
+      .Case([&](onnx::GreaterOrEqualOp) { return elementwise([](Args v) -> int64_t { return v[0] >= v[1]; }); })
       .Case([&](onnx::EqualOp) { return elementwise([](Args v) -> int64_t { return v[0] == v[1]; }); })
       .Case([&](onnx::LessOp) { return elementwise([](Args v) -> int64_t { return v[0] < v[1]; }); })
       .Case([&](onnx::GreaterOp) { return elementwise([](Args v) -> int64_t { return v[0] > v[1]; }); })
@@ -226,12 +241,12 @@ ElementsAttr foldFloatCast(onnx::CastOp op, RankedTensorType type) {
 
 } // namespace
 
-LogicalResult foldConstantOp(RewriterBase &rewriter, Operation *op) {
+ElementsAttr evaluateConstant(Operation *op) {
   if (op->getNumResults() != 1)
-    return failure();
+    return nullptr;
   auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
   if (!type || !type.hasStaticShape())
-    return failure();
+    return nullptr;
   ElementsAttr result;
   if (auto constantOfShape = dyn_cast<onnx::ConstantOfShapeOp>(op))
     result = foldConstantOfShape(constantOfShape, type);
@@ -240,16 +255,21 @@ LogicalResult foldConstantOp(RewriterBase &rewriter, Operation *op) {
   else if (isa<IntegerType>(type.getElementType()) && type.getNumElements() <= kLimit) {
     std::optional<Numbers> numbers = evaluate(op, type.getShape());
     if (!numbers || static_cast<int64_t>(numbers->size()) != type.getNumElements())
-      return failure();
+      return nullptr;
     SmallVector<Attribute> values;
     for (int64_t number : *numbers)
-      values.push_back(rewriter.getIntegerAttr(type.getElementType(), number));
+      values.push_back(IntegerAttr::get(type.getElementType(), number));
     result = DenseElementsAttr::get(type, values);
   }
+  return result;
+}
+
+LogicalResult foldConstantOp(RewriterBase &rewriter, Operation *op) {
+  ElementsAttr result = evaluateConstant(op);
   if (!result)
     return failure();
   rewriter.setInsertionPoint(op);
-  rewriter.replaceOpWithNewOp<arith::ConstantOp>(op, type, cast<TypedAttr>(result));
+  rewriter.replaceOpWithNewOp<arith::ConstantOp>(op, cast<TypedAttr>(result));
   return success();
 }
 

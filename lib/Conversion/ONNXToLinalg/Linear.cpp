@@ -42,6 +42,8 @@ struct MatMulPattern : OpRewritePattern<onnx::MatMulOp> {
     auto type = cast<RankedTensorType>(op.getType());
     if (!isa<FloatType>(type.getElementType()))
       return rewriter.notifyMatchFailure(op, "products of integers are not supported");
+    if (isNarrowFloat(type.getElementType()) && !getConstant(op.getA()) && !getConstant(op.getB()))
+      return rewriter.notifyMatchFailure(op, "products of activations in half precision are summed in f32");
     if (lhsType.getRank() < 2 || rhsType.getRank() < 2)
       return rewriter.notifyMatchFailure(op, "products with vectors are not supported");
     Location loc = op.getLoc();

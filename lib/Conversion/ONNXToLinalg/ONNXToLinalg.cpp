@@ -7,6 +7,7 @@
 
 #include "Patterns.h"
 #include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/ONNXToLinalg.h"
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -14,6 +15,7 @@
 #include "mlir/IR/Iterators.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace elutq {
 #define GEN_PASS_DEF_CONVERTONNXTOLINALGPASS
@@ -23,6 +25,12 @@ namespace elutq {
 using namespace mlir;
 using namespace elutq;
 using namespace elutq::normalize;
+
+bool elutq::normalize::isLoweredToLinalg(StringRef domain, StringRef name) {
+  static const llvm::StringSet<> names{
+      "CastLike", "Clip", "Gelu", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Range", "Relu", "Softmax", "Softplus", "Swish"};
+  return domain.empty() && names.contains(name);
+}
 
 namespace {
 
@@ -50,6 +58,12 @@ struct ConvertONNXToLinalgPass : elutq::impl::ConvertONNXToLinalgPassBase<Conver
     populateNormalizationPatterns(patterns);
     populateReductionPatterns(patterns);
     populateShapePatterns(patterns);
+    populateIndexingPatterns(patterns);
+    populateScatterPatterns(patterns);
+    populateContractionPatterns(patterns);
+    populateQuantizationPatterns(patterns);
+    populateWindowPatterns(patterns);
+    populateResizePatterns(patterns);
     ReasonListener listener;
     walkAndApplyPatterns(root, std::move(patterns), &listener);
     numConverted += listener.numConverted;
@@ -63,7 +77,7 @@ private:
     IRRewriter rewriter(root->getContext());
     SmallVector<Operation *> ops;
     root->walk([&](Operation *op) {
-      if (isa<onnx::ONNXDialect>(op->getDialect()))
+      if (isa_and_present<onnx::ONNXDialect>(op->getDialect()))
         ops.push_back(op);
     });
     for (Operation *op : ops)
@@ -78,21 +92,31 @@ private:
     });
   }
 
+  /// What the importer makes of an operator that the onnx dialect lacks.
+  static bool isUnsupported(Operation *op) { return op->getName().getStringRef().starts_with("unsupported."); }
+
   /// One error that names all ops that could not be converted.
   static LogicalResult reportRemaining(Operation *root, const ReasonListener &listener) {
     SmallVector<Operation *> remaining;
     root->walk([&](Operation *op) {
       if (isa_and_present<onnx::ONNXDialect>(op->getDialect()) && !isa<onnx::NoneOp>(op))
         remaining.push_back(op);
+      else if (isUnsupported(op))
+        remaining.push_back(op);
     });
     if (remaining.empty())
       return success();
+    // What depends on an unknown operator has no known shape either, which is no news.
+    if (llvm::any_of(remaining, isUnsupported))
+      llvm::erase_if(remaining, [](Operation *op) { return !isUnsupported(op) && failed(verifyStatic(op)); });
     InFlightDiagnostic diagnostic = emitError(root->getLoc())
                                     << "cannot convert " << remaining.size() << " operation" << (remaining.size() == 1 ? "" : "s")
                                     << " of the model";
     for (Operation *op : remaining) {
       Diagnostic &note = diagnostic.attachNote(op->getLoc());
-      note << "'" << op->getName() << "'";
+      StringRef operation = op->getName().getStringRef();
+      operation.consume_front("unsupported.");
+      note << "'" << operation << "'";
       if (StringRef name = getNodeName(op->getLoc()); !name.empty())
         note << " (node \"" << name << "\")";
       auto reason = listener.reasons.find(op->getLoc());

@@ -61,13 +61,15 @@ static Support getSupport(const ::onnx::NodeProto &node, int opset) {
   return schema->deprecated() && !isModernized(node) ? Support::TooOld : Support::Supported;
 }
 
-/// Lists the operators that cannot be imported, each once, with a node that has it.
-static Error checkOperators(const Model &model) {
+bool isSupported(const ::onnx::NodeProto &node, int opset) { return getSupport(node, opset) == Support::Supported; }
+
+Error checkOperators(const Model &model) {
   struct Use {
     Support support;
-    unsigned count = 0;
-    const ::onnx::NodeProto *first = nullptr;
+    SmallVector<std::string> nodes;
   };
+  // Of each operator.
+  constexpr size_t maxNodes = 8;
   std::map<std::string, Use> uses;
   int opset = model.getOpset();
   for (const ::onnx::NodeProto &node : model.proto.graph().node()) {
@@ -76,23 +78,22 @@ static Error checkOperators(const Model &model) {
       continue;
     Use &use = uses[describeOperator(node)];
     use.support = support;
-    if (use.count++ == 0)
-      use.first = &node;
+    use.nodes.push_back(describeNode(node));
   }
   if (uses.empty())
     return Error::success();
   SmallVector<std::string> parts;
   for (const auto &[name, use] : uses) {
-    std::string part = name + " (" + describeNode(*use.first);
-    if (use.count > 1)
-      part += ", " + std::to_string(use.count) + " times";
+    std::string part = name + " (" + join(ArrayRef(use.nodes).take_front(maxNodes), ", ");
+    if (use.nodes.size() > maxNodes)
+      part += " and " + std::to_string(use.nodes.size() - maxNodes) + " more";
     if (use.support == Support::TooNew)
       part += ", not in opset " + std::to_string(opset);
     if (use.support == Support::TooOld)
       part += ", in the version of opset " + std::to_string(opset);
     parts.push_back(part + ")");
   }
-  return createStringError("unsupported operators: " + join(parts, ", "));
+  return createStringError("unsupported operators: " + join(parts, ", ") + "; docs/Operators.md lists what is supported");
 }
 
 static Error checkAttributes(const ::onnx::NodeProto &node) {
@@ -129,17 +130,16 @@ static Error checkNode(const ::onnx::NodeProto &node, int opset, StringSet<> &de
   if (!hasOutput)
     return createStringError(describeNode(node) + " (" + describeOperator(node) + ") has no result");
   try {
-    getSchema(node, opset)->Verify(node);
+    if (const ::onnx::OpSchema *schema = getSchema(node, opset))
+      schema->Verify(node);
   } catch (const std::exception &exception) {
     return createStringError(describeNode(node) + " (" + describeOperator(node) + ") is malformed: " + exception.what());
   }
   return Error::success();
 }
 
-Error checkGraph(const Model &model) {
+Error checkStructure(const Model &model) {
   const ::onnx::GraphProto &graph = model.proto.graph();
-  if (Error error = checkOperators(model))
-    return error;
   if (!graph.sparse_initializer().empty())
     return createStringError("sparse initializers are not supported");
   StringSet<> inputs, defined;
@@ -171,6 +171,12 @@ Error checkGraph(const Model &model) {
       return createStringError("two outputs have the name '" + output.name() + "'");
   }
   return Error::success();
+}
+
+Error checkGraph(const Model &model) {
+  if (Error error = checkOperators(model))
+    return error;
+  return checkStructure(model);
 }
 
 } // namespace elutq

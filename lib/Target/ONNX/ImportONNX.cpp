@@ -19,6 +19,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace llvm;
 using namespace mlir;
@@ -35,11 +36,15 @@ static constexpr int64_t kMaxInlineElements = 64;
 namespace {
 class GraphImporter {
 public:
-  GraphImporter(const Model &model, MLIRContext *context)
-      : model(model), graph(model.proto.graph()), builder(context), tensors(model),
+  /// `unsupported`: results of nodes to import as `unsupported.NAME`.
+  GraphImporter(const Model &model, MLIRContext *context, llvm::StringSet<> unsupported = {})
+      : model(model), graph(model.proto.graph()), unsupported(std::move(unsupported)), builder(context), tensors(model),
         dialect(*context->getOrLoadDialect<onnx::ONNXDialect>()) {}
 
   Expected<OwningOpRef<ModuleOp>> import();
+
+  /// The values of nodes that `fold` finds to be constant integers; what cannot be imported is left out.
+  Expected<std::vector<::onnx::TensorProto>> findConstants(llvm::function_ref<ElementsAttr(Operation *)> fold);
 
 private:
   Expected<Type> importType(const ::onnx::TypeProto &type, const Twine &what);
@@ -48,6 +53,7 @@ private:
   Error importInitializer(const ::onnx::TensorProto &initializer);
   Error importNode(const ::onnx::NodeProto &node);
   Error importConstant(const ::onnx::NodeProto &node);
+  Error importUnsupported(const ::onnx::NodeProto &node);
   Expected<ElementsAttr> importTensor(const ::onnx::TensorProto &tensor, StringRef name, const Twine &what);
   Expected<NamedAttribute> importAttribute(const ::onnx::AttributeProto &attribute, const OperatorInfo::Attribute &info,
                                            const Twine &what);
@@ -61,6 +67,7 @@ private:
 
   const Model &model;
   const ::onnx::GraphProto &graph;
+  llvm::StringSet<> unsupported;
   OpBuilder builder;
   TensorReader tensors;
   onnx::ONNXDialect &dialect;
@@ -248,9 +255,28 @@ Expected<NamedAttribute> GraphImporter::importAttribute(const ::onnx::AttributeP
   return builder.getNamedAttr(info.identifier, value);
 }
 
+/// An operation `unsupported.NAME`, so that a later error can name all that cannot be compiled.
+Error GraphImporter::importUnsupported(const ::onnx::NodeProto &node) {
+  OperationState state(getLocation(node), "unsupported." + describeOperator(node));
+  for (const std::string &input : node.input())
+    if (Value operand = values.lookup(input))
+      state.operands.push_back(operand);
+  for (const std::string &output : node.output()) {
+    Type type = types.lookup(output);
+    state.types.push_back(type ? type : Type(UnrankedTensorType::get(builder.getF32Type())));
+  }
+  Operation *op = builder.create(state);
+  for (int i = 0; i < node.output_size(); ++i)
+    if (!node.output(i).empty())
+      values[node.output(i)] = op->getResult(i);
+  return Error::success();
+}
+
 Error GraphImporter::importNode(const ::onnx::NodeProto &node) {
   if (node.domain().empty() && node.op_type() == "Constant")
     return importConstant(node);
+  if (unsupported.contains(node.output(0)))
+    return importUnsupported(node);
   const OperatorInfo *info = findOperator(node.domain(), node.op_type());
   std::string what = describeNode(node) + " (" + describeOperator(node) + ")";
   if (!info)
@@ -368,6 +394,71 @@ Expected<OwningOpRef<ModuleOp>> GraphImporter::import() {
   return module;
 }
 
+/// A tensor of integers or booleans as ONNX has it; nothing for other element types.
+static std::optional<::onnx::TensorProto> exportIntegers(ElementsAttr value, StringRef name) {
+  auto type = dyn_cast<IntegerType>(value.getElementType());
+  auto dense = dyn_cast<DenseElementsAttr>(value);
+  if (!type || !dense)
+    return std::nullopt;
+  ::onnx::TensorProto tensor;
+  switch (type.getWidth()) {
+  case 1:
+    tensor.set_data_type(::onnx::TensorProto::BOOL);
+    break;
+  case 32:
+    tensor.set_data_type(type.isUnsigned() ? ::onnx::TensorProto::UINT32 : ::onnx::TensorProto::INT32);
+    break;
+  case 64:
+    tensor.set_data_type(type.isUnsigned() ? ::onnx::TensorProto::UINT64 : ::onnx::TensorProto::INT64);
+    break;
+  default:
+    return std::nullopt;
+  }
+  tensor.set_name(name.str());
+  for (int64_t dim : cast<ShapedType>(value.getType()).getShape())
+    tensor.add_dims(dim);
+  std::string bytes;
+  for (const APInt &number : dense.getValues<APInt>()) {
+    uint64_t bits = number.getZExtValue();
+    bytes.append(reinterpret_cast<const char *>(&bits), divideCeil(type.getWidth(), 8));
+  }
+  tensor.set_raw_data(bytes);
+  return tensor;
+}
+
+Expected<std::vector<::onnx::TensorProto>> GraphImporter::findConstants(llvm::function_ref<ElementsAttr(Operation *)> fold) {
+  if (Error error = importTypes())
+    return std::move(error);
+  OwningOpRef<ModuleOp> module = ModuleOp::create(builder.getUnknownLoc());
+  if (Error error = importSignature(*module))
+    return std::move(error);
+  for (const ::onnx::TensorProto &initializer : graph.initializer())
+    if (Error error = importInitializer(initializer))
+      return std::move(error);
+  std::vector<::onnx::TensorProto> constants;
+  for (const ::onnx::NodeProto &node : graph.node()) {
+    bool isKnown = llvm::all_of(node.input(), [&](const std::string &input) { return input.empty() || values.contains(input); });
+    if (!isKnown)
+      continue;
+    if (Error error = importNode(node)) {
+      consumeError(std::move(error));
+      continue;
+    }
+    if (node.output_size() != 1)
+      continue;
+    // A Constant is one already, but shall be an initializer for the next round.
+    Operation *op = values.lookup(node.output(0)).getDefiningOp();
+    auto constant = dyn_cast<arith::ConstantOp>(op);
+    ElementsAttr value = constant ? cast<ElementsAttr>(constant.getValue()) : fold(op);
+    std::optional<::onnx::TensorProto> tensor = value ? exportIntegers(value, node.output(0)) : std::nullopt;
+    if (!tensor)
+      continue;
+    constants.push_back(std::move(*tensor));
+    values[node.output(0)] = arith::ConstantOp::create(builder, op->getLoc(), cast<TypedAttr>(value));
+  }
+  return constants;
+}
+
 //===----------------------------------------------------------------------===//
 // From a file to operations
 //===----------------------------------------------------------------------===//
@@ -401,6 +492,49 @@ static Error prepareModel(Model &model, MLIRContext *context, const ImportOption
   return modernizeOperators(model);
 }
 
+/// What prepareModel() does, for any graph: operators become those that the compiler knows, and shapes that are computed become
+/// constants, in turns until nothing changes. `unsupported` gets the results of nodes that the onnx dialect has no operation for.
+static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options, llvm::StringSet<> &unsupported) {
+  canonicalizeDomains(model.proto);
+  if (Error error = inlineFunctions(model.proto))
+    return error;
+  if (Error error = checkStructure(model))
+    return error;
+  if (Error error = checkInitializers(model, context))
+    return error;
+  if (Error error = bindDimensions(model.proto, options.dimBindings))
+    return error;
+  if (Error error = TensorReader::loadShapeTensors(model))
+    return error;
+  constexpr int maxRounds = 64;
+  std::vector<::onnx::ValueInfoProto> learned;
+  for (int round = 0; round < maxRounds; ++round) {
+    model.proto.mutable_graph()->clear_value_info();
+    for (const ::onnx::ValueInfoProto &value : learned)
+      *model.proto.mutable_graph()->add_value_info() = value;
+    if (Error error = inferShapes(model.proto))
+      return error;
+    auto expanded = expandOperators(model, options.isLowered);
+    if (!expanded)
+      return expanded.takeError();
+    if (*expanded || inlineBranches(model))
+      continue;
+    Model current = model;
+    if (Error error = modernizeOperators(current))
+      return error;
+    auto constants = GraphImporter(current, context).findConstants(options.fold);
+    if (!constants)
+      return constants.takeError();
+    if (!inferOperandShapes(model, learned) && constants->empty())
+      break;
+    replaceByInitializers(model, *constants);
+  }
+  for (const ::onnx::NodeProto &node : model.proto.graph().node())
+    if (!isSupported(node, model.getOpset()))
+      unsupported.insert(node.output(0));
+  return modernizeOperators(model);
+}
+
 /// Runs the verifier, and returns the first thing it finds as an error.
 static Error verifyModule(ModuleOp module) {
   std::string message;
@@ -425,9 +559,11 @@ Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context,
     return model.takeError();
   if (options.externalFiles)
     *options.externalFiles = getExternalFiles(**model);
-  if (Error error = prepareModel(**model, context, options))
+  llvm::StringSet<> unsupported;
+  if (Error error = options.plainGraph ? preparePlainGraph(**model, context, options, unsupported)
+                                       : prepareModel(**model, context, options))
     return error;
-  auto module = GraphImporter(**model, context).import();
+  auto module = GraphImporter(**model, context, std::move(unsupported)).import();
   if (!module)
     return module.takeError();
   if (Error error = verifyModule(**module))

@@ -17,12 +17,14 @@
 #include "elutq/Support/MappedFile.h"
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace elutq {
 
@@ -52,7 +54,16 @@ void canonicalizeDomains(::onnx::ModelProto &model);
 llvm::Error inlineFunctions(::onnx::ModelProto &model);
 
 /// Checks that names are unique, that every value is defined before it is used, and that each node agrees with the schema
-/// of its operator. Lists all operators that have none in the onnx dialect.
+/// of its operator, where it is known.
+llvm::Error checkStructure(const Model &model);
+
+/// Lists all operators that have none in the onnx dialect.
+llvm::Error checkOperators(const Model &model);
+
+/// Whether the onnx dialect has the operator of a node in the version of `opset`.
+bool isSupported(const ::onnx::NodeProto &node, int opset);
+
+/// Both of these.
 llvm::Error checkGraph(const Model &model);
 
 /// Gives symbolic dimensions of inputs and outputs the values in `bindings`.
@@ -64,6 +75,22 @@ llvm::Error inferShapes(::onnx::ModelProto &model);
 /// Rewrites nodes of old operator versions to the newest one: attributes that are operands now, operators renamed.
 /// Needs the types that inferShapes() found.
 llvm::Error modernizeOperators(Model &model);
+
+/// Replaces the nodes whose operator ONNX defines as a function of others, but for those that `isLowered` (domain, name), by
+/// that function. Needs the types that inferShapes() found. Returns whether there were any.
+llvm::Expected<bool> expandOperators(Model &model, llvm::function_ref<bool(llvm::StringRef, llvm::StringRef)> isLowered);
+
+/// Replaces each If whose condition is an initializer by the branch that it takes. Returns whether there were any.
+bool inlineBranches(Model &model);
+
+/// Appends to `learned` the types of values that have no known shape, but elementwise users with one. Returns whether there were any.
+bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> &learned);
+
+/// Makes the values that `constants` name initializers; the nodes that computed them go.
+void replaceByInitializers(Model &model, llvm::ArrayRef<::onnx::TensorProto> constants);
+
+/// The ONNX library's messages have several lines.
+std::string makeOneLine(llvm::StringRef text);
 
 /// A name for error messages: that of the node, or of its first result.
 std::string describeNode(const ::onnx::NodeProto &node);

@@ -26,8 +26,7 @@ using namespace llvm;
 
 namespace elutq {
 
-/// The ONNX library's messages have several lines.
-static std::string makeOneLine(StringRef text) {
+std::string makeOneLine(StringRef text) {
   SmallVector<StringRef> lines;
   text.split(lines, '\n', -1, /*KeepEmpty=*/false);
   for (StringRef &line : lines)

@@ -13,6 +13,7 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Error.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,13 @@ struct ImportOptions {
   llvm::StringMap<int64_t> dimBindings;
   /// If set, gets the paths of the files that hold external data: they stay mapped, so nothing may be written to them.
   std::vector<std::string> *externalFiles = nullptr;
+  /// Imports any graph, not a language model. Operators that ONNX defines by others are replaced by these, unless
+  /// `isLowered` says that the compiler knows better (arguments: domain, name), and values that `fold` finds to be constant
+  /// are known to the inference of shapes. An If with a constant condition is replaced by its branch.
+  bool plainGraph = false;
+  std::function<bool(llvm::StringRef, llvm::StringRef)> isLowered;
+  /// The value of an operation without regions of which all operands are constant or irrelevant; null where it is unknown.
+  std::function<mlir::ElementsAttr(mlir::Operation *)> fold;
 };
 
 /// Reads the model at `path` (protobuf, or ONNX's text syntax if the name ends in .onnxtxt) as a function `main_graph` in

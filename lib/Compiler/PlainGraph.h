@@ -1,0 +1,29 @@
+//===- PlainGraph.h - Any graph as a shared library --------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_LIB_COMPILER_PLAINGRAPH_H
+#define ELUTQ_LIB_COMPILER_PLAINGRAPH_H
+
+#include "elutq/Compiler/Options.h"
+#include "elutq/Target/CPU/TargetInfo.h"
+#include "elutq/Target/ONNX/ImportONNX.h"
+
+namespace elutq {
+
+/// How the importer reads a graph that is no language model.
+ImportOptions plainGraphImport();
+
+/// Inputs and outputs of `main_graph` in an imported module, as elutq/graph.h describes them. An error names a value with a dynamic
+/// shape or an element type that has no name there.
+llvm::Expected<std::string> describeGraph(mlir::ModuleOp module, const cpu::TargetInfo &target);
+
+/// Adds `elutq_graph_run` and `elutq_graph_signature` to a module of the llvm dialect that has `main_graph` with so many inputs.
+void addGraphInterface(mlir::ModuleOp module, unsigned inputs, llvm::StringRef signature);
+
+} // namespace elutq
+
+#endif // ELUTQ_LIB_COMPILER_PLAINGRAPH_H

@@ -1,0 +1,246 @@
+//===- PlainGraph.cpp - Operators as functions, and branches ----*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+
+#include "Model.h"
+#include "Schemas.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/Twine.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#include "onnx/inliner/inliner.h"
+#pragma GCC diagnostic pop
+
+using namespace llvm;
+
+namespace elutq {
+
+//===----------------------------------------------------------------------===//
+// Operators that are functions of others
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The operators with a body in their schema that the compiler lowers in no other way.
+class ExpandedOperators final : public ::onnx::inliner::FunctionIdSet {
+public:
+  ExpandedOperators(int opset, function_ref<bool(StringRef, StringRef)> isLowered) : opset(opset), isLowered(isLowered) {}
+
+  bool Contains(const std::string &domain, const std::string &name) const override {
+    if (isLowered(domain, name))
+      return false;
+    const ::onnx::OpSchema *schema = find(domain, name);
+    return schema && (schema->HasFunction() || schema->HasContextDependentFunction());
+  }
+
+  const ::onnx::OpSchema *find(const std::string &domain, const std::string &name) const {
+    return ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, domain.empty() ? opset : INT_MAX, domain);
+  }
+
+private:
+  int opset;
+  function_ref<bool(StringRef, StringRef)> isLowered;
+};
+} // namespace
+
+Expected<bool> expandOperators(Model &model, function_ref<bool(StringRef, StringRef)> isLowered) {
+  ExpandedOperators operators(model.getOpset(), isLowered);
+  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
+  // Where an operator looks at the number of its results, an optional one without a name would count.
+  for (::onnx::NodeProto &node : *graph.mutable_node())
+    while (node.output_size() > 1 && node.output(node.output_size() - 1).empty())
+      node.mutable_output()->RemoveLast();
+  if (llvm::none_of(graph.node(), [&](const auto &node) { return operators.Contains(node.domain(), node.op_type()); }))
+    return false;
+  // The body of a function refers to the attributes of its node, defaults included.
+  for (::onnx::NodeProto &node : *graph.mutable_node()) {
+    const ::onnx::OpSchema *schema = operators.find(node.domain(), node.op_type());
+    if (!schema || !operators.Contains(node.domain(), node.op_type()))
+      continue;
+    for (const auto &[name, attribute] : schema->attributes())
+      if (attribute.default_value.has_type() &&
+          llvm::none_of(node.attribute(), [&name = name](const auto &given) { return given.name() == name; })) {
+        *node.add_attribute() = attribute.default_value;
+        node.mutable_attribute()->rbegin()->set_name(name);
+      }
+  }
+  int before = graph.node_size();
+  StringSet<> names;
+  for (const ::onnx::NodeProto &node : graph.node())
+    for (const std::string &output : node.output())
+      names.insert(output);
+  try {
+    ::onnx::inliner::InlineSelectedFunctions(model.proto, operators, nullptr);
+  } catch (const std::exception &exception) {
+    return createStringError("cannot expand an operator to those that define it: " + makeOneLine(exception.what()));
+  }
+  canonicalizeDomains(model.proto);
+  return graph.node_size() != before || llvm::any_of(graph.node(), [&](const auto &node) {
+           return llvm::any_of(node.output(), [&](const std::string &output) { return !names.contains(output); });
+         });
+}
+
+//===----------------------------------------------------------------------===//
+// Branches
+//===----------------------------------------------------------------------===//
+
+/// The condition of an If, where it is an initializer.
+static std::optional<bool> getCondition(const ::onnx::GraphProto &graph, const ::onnx::NodeProto &node) {
+  for (const ::onnx::TensorProto &tensor : graph.initializer()) {
+    if (node.input_size() != 1 || tensor.name() != node.input(0) || tensor.data_type() != ::onnx::TensorProto::BOOL)
+      continue;
+    if (tensor.raw_data().size() == 1)
+      return tensor.raw_data()[0] != 0;
+    if (tensor.int32_data_size() == 1)
+      return tensor.int32_data(0) != 0;
+  }
+  return std::nullopt;
+}
+
+/// Gives every value that `branch` defines a name that begins with `prefix`, nested graphs included.
+static void renameValues(::onnx::GraphProto &branch, const std::string &prefix, StringMap<std::string> names) {
+  auto define = [&](std::string *name) {
+    if (!name->empty())
+      *name = names[*name] = prefix + *name;
+  };
+  auto use = [&](std::string *name) {
+    if (auto found = names.find(*name); found != names.end())
+      *name = found->second;
+  };
+  for (::onnx::ValueInfoProto &input : *branch.mutable_input())
+    define(input.mutable_name());
+  for (::onnx::TensorProto &tensor : *branch.mutable_initializer())
+    define(tensor.mutable_name());
+  for (::onnx::NodeProto &node : *branch.mutable_node()) {
+    for (std::string &input : *node.mutable_input())
+      use(&input);
+    for (::onnx::AttributeProto &attribute : *node.mutable_attribute())
+      if (attribute.has_g())
+        renameValues(*attribute.mutable_g(), prefix, names);
+    for (std::string &output : *node.mutable_output())
+      define(&output);
+    if (!node.name().empty())
+      node.set_name(prefix + node.name());
+  }
+  for (::onnx::ValueInfoProto &output : *branch.mutable_output())
+    use(output.mutable_name());
+}
+
+bool inlineBranches(Model &model) {
+  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
+  google::protobuf::RepeatedPtrField<::onnx::NodeProto> nodes;
+  bool changed = false;
+  for (::onnx::NodeProto &node : *graph.mutable_node()) {
+    bool isBranch = node.domain().empty() && node.op_type() == "If";
+    std::optional<bool> condition = isBranch ? getCondition(graph, node) : std::nullopt;
+    const char *wanted = condition.value_or(false) ? "then_branch" : "else_branch";
+    auto attribute = llvm::find_if(*node.mutable_attribute(), [&](const auto &candidate) { return candidate.name() == wanted; });
+    if (!condition || attribute == node.mutable_attribute()->end() || attribute->g().output_size() != node.output_size()) {
+      *nodes.Add() = std::move(node);
+      continue;
+    }
+    changed = true;
+    ::onnx::GraphProto branch = attribute->g();
+    // The zero byte keeps these names apart from all others.
+    std::string prefix = node.output(0);
+    prefix.push_back('\0');
+    renameValues(branch, prefix, {});
+    for (::onnx::TensorProto &tensor : *branch.mutable_initializer())
+      *graph.add_initializer() = std::move(tensor);
+    for (::onnx::NodeProto &inner : *branch.mutable_node())
+      *nodes.Add() = std::move(inner);
+    for (int i = 0; i < node.output_size(); ++i) {
+      if (node.output(i).empty())
+        continue;
+      ::onnx::NodeProto &identity = *nodes.Add();
+      identity.set_op_type("Identity");
+      identity.add_input(branch.output(i).name());
+      identity.add_output(node.output(i));
+    }
+  }
+  graph.mutable_node()->Swap(&nodes);
+  return changed;
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+static bool isStatic(const ::onnx::TypeProto &type) {
+  return type.tensor_type().has_shape() &&
+         llvm::all_of(type.tensor_type().shape().dim(), [](const auto &dim) { return dim.has_dim_value(); });
+}
+
+bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> &learned) {
+  static const StringSet<> unary{"Abs", "Cast", "CastLike", "Ceil", "Cos", "Erf", "Exp", "Floor", "Identity", "Log", "Neg", "Not",
+                                 "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sqrt", "Tanh"};
+  static const StringSet<> binary{"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"};
+  const ::onnx::GraphProto &graph = model.proto.graph();
+  StringMap<::onnx::TypeProto> types;
+  for (const auto *values : {&graph.input(), &graph.output(), &graph.value_info()})
+    for (const ::onnx::ValueInfoProto &value : *values)
+      types[value.name()] = value.type();
+  for (const ::onnx::TensorProto &tensor : graph.initializer()) {
+    auto &type = *types[tensor.name()].mutable_tensor_type();
+    type.set_elem_type(tensor.data_type());
+    type.mutable_shape();
+    for (int64_t dim : tensor.dims())
+      type.mutable_shape()->add_dim()->set_dim_value(dim);
+  }
+  auto isScalar = [&](const std::string &name) {
+    const ::onnx::TypeProto type = types.lookup(name);
+    return isStatic(type) && type.tensor_type().shape().dim_size() <= 1 &&
+           llvm::all_of(type.tensor_type().shape().dim(), [](const auto &dim) { return dim.dim_value() == 1; });
+  };
+  size_t before = learned.size();
+  for (const ::onnx::NodeProto &node : llvm::reverse(graph.node())) {
+    if (!node.domain().empty() || node.output_size() != 1 || !isStatic(types.lookup(node.output(0))))
+      continue;
+    int operand = -1;
+    if (unary.contains(node.op_type()))
+      operand = 0;
+    else if (binary.contains(node.op_type()) && node.input_size() == 2)
+      operand = isScalar(node.input(1)) ? 0 : isScalar(node.input(0)) ? 1 : -1;
+    // A result of rank 0 or 1 may be that of the scalar.
+    const ::onnx::TypeProto result = types.lookup(node.output(0));
+    if (operand < 0 || (operand != 0 && result.tensor_type().shape().dim_size() <= 1))
+      continue;
+    const std::string &name = node.input(operand);
+    ::onnx::TypeProto type = types.lookup(name);
+    if (type.tensor_type().elem_type() == ::onnx::TensorProto::UNDEFINED || isStatic(type))
+      continue;
+    *type.mutable_tensor_type()->mutable_shape() = result.tensor_type().shape();
+    types[name] = type;
+    learned.emplace_back();
+    learned.back().set_name(name);
+    *learned.back().mutable_type() = type;
+  }
+  return learned.size() > before;
+}
+
+//===----------------------------------------------------------------------===//
+// Constants
+//===----------------------------------------------------------------------===//
+
+void replaceByInitializers(Model &model, ArrayRef<::onnx::TensorProto> constants) {
+  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
+  StringSet<> known;
+  for (const ::onnx::TensorProto &tensor : constants) {
+    known.insert(tensor.name());
+    *graph.add_initializer() = tensor;
+  }
+  auto *nodes = graph.mutable_node();
+  nodes->erase(llvm::remove_if(*nodes,
+                               [&](const ::onnx::NodeProto &node) {
+                                 return llvm::any_of(node.output(), [&](const std::string &output) { return known.contains(output); });
+                               }),
+               nodes->end());
+}
+
+} // namespace elutq

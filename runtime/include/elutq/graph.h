@@ -1,0 +1,34 @@
+/*===- graph.h - Libraries of plain graphs -----------------------------------*- C -*-===
+ *
+ * Part of the ELUTQ project, under the Apache License v2.0.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ *===----------------------------------------------------------------------------------===
+ *
+ * What a library that `elutq-compile --emit=graph` writes has to offer. It needs nothing else of the runtime.
+ *
+ *===----------------------------------------------------------------------------------===*/
+
+#ifndef ELUTQ_GRAPH_H
+#define ELUTQ_GRAPH_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Computes the graph. inputs[i] and outputs[i] point to the elements of the i-th input and output of the signature, in C's order
+ * (the last dimension is contiguous), aligned to 64 bytes. Outputs are written, inputs only read; the two may not overlap. An
+ * element of `bool` is a byte, 0 or 1. Any number of threads may call it at a time. */
+void elutq_graph_run(void *const *inputs, void *const *outputs);
+
+/* JSON, UTF-8, ended by a zero byte:
+ *   {"version": 1, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": [2, 3]}, ...], "outputs": [...]}
+ * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64. `cpu` is LLVM's name of the processor that the
+ * code needs. */
+extern const char elutq_graph_signature[];
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ELUTQ_GRAPH_H */
