@@ -34,6 +34,7 @@ inline void registerAllPasses() {
   hlq::registerHLQPasses();
   registerTransformsPasses();
   registerLMBuildEntryPass();
+  registerRecognizeONNXPass();
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
