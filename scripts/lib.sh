@@ -64,7 +64,7 @@ make_exporters_venv() {
   rm -rf "$deps/exporters"
   python3 -m venv "$deps/exporters"
   "$deps/exporters/bin/python" -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps \
-    -r "$root/python/requirements-torch.txt" -r "$root/python/requirements-exporters.txt"
+    -r "$root/python/requirements-torch.txt" -r "$root/test/exporters/requirements.txt"
 }
 
 # The ONNX C++ library: protobuf definitions, checker, shape inference, text parser, inliner.

@@ -67,7 +67,7 @@ def export_with_torch(model: transformers.PreTrainedModel, folder: Path, opset: 
     """torch.onnx.export of a step with a cache. Shapes and names are as torch's documentation has them for such a module."""
     config = model.config
     layers, rows, past = config.num_hidden_layers, 3, 5
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    heads = 1 if getattr(config, "multi_query", False) else getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     inputs = {"input_ids": torch.randint(3, 60, (2, rows)), "attention_mask": torch.ones(2, rows + past, dtype=torch.int64),
               "position_ids": torch.arange(past, past + rows)[None].expand(2, rows).contiguous(),
@@ -78,11 +78,6 @@ def export_with_torch(model: transformers.PreTrainedModel, folder: Path, opset: 
     torch.onnx.export(WithCache(model), (), kwargs=inputs, dynamic_shapes=shapes, dynamo=True, opset_version=opset,
                       f=str(folder / "model.onnx"), external_data=False, verbose=False,
                       input_names=["input_ids", "attention_mask", "position_ids"], output_names=["logits"])
-
-
-def export_with_optimum(model: transformers.PreTrainedModel, folder: Path) -> None:
-    from optimum.exporters.onnx import onnx_export_from_model
-    onnx_export_from_model(model, folder, task="text-generation-with-past", do_validation=False)
 
 
 def export_with_genai(model: transformers.PreTrainedModel, folder: Path, precision: str) -> None:
@@ -111,8 +106,6 @@ def export(exporter: str, architecture: str, folder: Path) -> None:
     kind, _, variant = exporter.partition("-")
     if kind == "dynamo":
         export_with_torch(model, folder, int(variant))
-    elif kind == "optimum":
-        export_with_optimum(model, folder)
     else:
         export_with_genai(model, folder, variant)
 

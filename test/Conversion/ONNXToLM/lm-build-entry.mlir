@@ -86,9 +86,9 @@ func.func @main_graph(%ids: tensor<1x4xi64>, %pk: tensor<1x2x?x4xf32>, %pv: tens
 // behind the context reads the last row.
 // CHECK-LABEL: func.func @prefill(
 // CHECK-SAME:    %[[T:.*]]: tensor<4xi64>, %[[N:.*]]: index, %[[P:[a-z0-9]+]]: index
-// CHECK-DAG:     %[[OFFSET:.*]] = arith.constant 2 : i64
-// CHECK-DAG:     %[[LAST:.*]] = arith.constant 1003 : i64
+// CHECK:         %[[OFFSET:.*]] = arith.constant 2 : i64
 // CHECK:         %[[SUM:.*]] = arith.addi %{{.*}}, %[[OFFSET]] : i64
+// CHECK:         %[[LAST:.*]] = arith.constant 1003 : i64
 // CHECK:         arith.minsi %[[SUM]], %[[LAST]] : i64
 // CHECK:         onnx.Gather %{{.*}}, %{{.*}} : (tensor<1004x8xf32>, tensor<1x4xi64>)
 func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %pos: tensor<1x4xi64> {onnx.name = "position_ids"},
