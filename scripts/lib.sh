@@ -58,6 +58,15 @@ install_torch() {
   "$python" -m pip install -q --disable-pip-version-check --no-cache-dir -r "$root/python/requirements-torch.txt"
 }
 
+# Exporters have an environment of their own: they and what they want is no part of ELUTQ.
+make_exporters_venv() {
+  say "installing exporters"
+  rm -rf "$deps/exporters"
+  python3 -m venv "$deps/exporters"
+  "$deps/exporters/bin/python" -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps \
+    -r "$root/python/requirements-torch.txt" -r "$root/test/exporters/requirements.txt"
+}
+
 # The ONNX C++ library: protobuf definitions, checker, shape inference, text parser, inliner.
 build_onnx() {
   say "building the ONNX $onnx_version C++ library"

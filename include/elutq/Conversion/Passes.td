@@ -163,6 +163,20 @@ def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::Functio
 // ONNXToLM
 //===----------------------------------------------------------------------===//
 
+def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
+  let summary = "Put one operator in the place of those that an exporter wrote for it";
+  let description = [{
+    Exporters that target older opsets write an operator as the simpler ones it consists of. This finds
+
+    - attention with a cache: `Softmax(Q K^T * scale + mask) V`, where K and V are a past that is an input, joined with the new rows by
+      Concat. The factors may stand before or behind the product, a softcap in between, and heads of K and V may be repeated for groups of
+      queries. It becomes `onnx.Attention`. Heads repeated in front of an `onnx.Attention` are taken before the repetition, too.
+
+    What is not recognized stays as it is. Shapes that become known are written into the types.
+  }];
+  let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">];
+}
+
 def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
   let summary = "Make the graph of a language model an entry point with caches";
   let description = [{

@@ -7,6 +7,7 @@
 
 #include "AttentionSite.h"
 #include "OutputRow.h"
+#include "Recognize.h"
 #include "elutq/Conversion/ONNXCommon.h"
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/LM/IR/LM.h"
@@ -77,10 +78,13 @@ private:
   LogicalResult findTokens();
   LogicalResult findAttention();
   LogicalResult findOtherInputs();
+  LogicalResult decideLengths(SymbolicEvaluator &evaluator);
+  LogicalResult findPositions(SymbolicEvaluator &evaluator);
   LogicalResult findLogits();
   LogicalResult verifyOptions();
   void addArguments();
   LogicalResult rewriteBody();
+  void replacePositions(OpBuilder &builder);
   LogicalResult finish();
 
   InFlightDiagnostic emitInputError(BlockArgument argument) {
@@ -104,6 +108,12 @@ private:
   BlockArgument tokens;
   InputRoles roles;
   SmallVector<AttentionSite> sites;
+  /// An operand that is `offset` plus the position of the row, one per row along `axis`; `tableRows`: of the table that it indexes, or 0.
+  struct PositionUse {
+    OpOperand *operand;
+    int64_t offset, axis, tableRows;
+  };
+  SmallVector<PositionUse> positions;
   Value logits;
   /// The place of the logits among the results, as the value may be replaced.
   unsigned logitsIndex = 0;
@@ -117,6 +127,11 @@ LogicalResult EntryBuilder::findTokens() {
   for (BlockArgument argument : function.getArguments()) {
     if (!isIntegerTensor(argument) || !selectsRows(argument))
       continue;
+    // Learned positions are rows of a table, too.
+    if (nameOf(argument).contains("position") && !roles.positionIds) {
+      roles.positionIds = argument;
+      continue;
+    }
     if (tokens)
       return emitInputError(argument) << "selects embeddings, as does \"" << nameOf(tokens) << "\": expected one input of token ids";
     tokens = argument;
@@ -157,7 +172,7 @@ LogicalResult EntryBuilder::findAttention() {
 
 LogicalResult EntryBuilder::findOtherInputs() {
   for (BlockArgument argument : function.getArguments()) {
-    if (argument == tokens || roles.pastAxis.contains(argument))
+    if (argument == tokens || argument == roles.positionIds || roles.pastAxis.contains(argument))
       continue;
     if (argument.use_empty())
       continue;
@@ -173,6 +188,8 @@ LogicalResult EntryBuilder::findOtherInputs() {
                                          "values of attention";
   }
   SymbolicEvaluator evaluator(roles);
+  if (failed(decideLengths(evaluator)) || failed(findPositions(evaluator)))
+    return failure();
   for (AttentionSite &site : sites) {
     if (failed(matchVisibility(site, evaluator, roles.rows)))
       return failure();
@@ -181,6 +198,92 @@ LogicalResult EntryBuilder::findOtherInputs() {
       site.window = 0;
   }
   return success();
+}
+
+/// Comparisons of the length of the text with a constant, on which some rotary embeddings depend (LongRoPE has factors for short and for long
+/// texts), must have the same outcome for all lengths up to the context: it takes their place.
+LogicalResult EntryBuilder::decideLengths(SymbolicEvaluator &evaluator) {
+  WalkResult result = function.walk([&](Operation *op) {
+    if (!isa<onnx::LessOp, onnx::LessOrEqualOp, onnx::GreaterOp, onnx::GreaterOrEqualOp>(op))
+      return WalkResult::advance();
+    auto type = getStaticType(op->getResult(0));
+    std::optional<Symbolic> symbolic = evaluator.evaluate(op->getResult(0));
+    bool selects = llvm::any_of(op->getUsers(), [](Operation *user) {
+      auto where = dyn_cast<onnx::WhereOp>(user);
+      return where && !getConstantNumber(where.getX()) && isa<FloatType>(cast<ShapedType>(where.getType()).getElementType());
+    });
+    if (!type || type.getNumElements() != 1 || !selects || !symbolic || !symbolic->isBool || symbolic->conditions.size() != 1)
+      return WalkResult::advance();
+    const Affine &form = symbolic->conditions.front();
+    if (form.query != 0 || form.key != 0)
+      return WalkResult::advance();
+    // P is at most this: padding rows don't count.
+    int64_t most = options.maxContext - roles.rows;
+    bool first = form.constant >= 0, last = form.constant + form.past * most >= 0;
+    if (first != last && roles.rows <= static_cast<int64_t>(options.maxContext)) {
+      // The greatest length of one outcome: form.constant + form.past * P changes its sign there.
+      emitNodeError(op) << "its outcome depends on the length of the text; choose a max-context of at most "
+                        << (std::abs(form.constant) - (form.past > 0 ? 1 : 0)) / std::abs(form.past) + roles.rows;
+      return WalkResult::interrupt();
+    }
+    OpBuilder builder(op);
+    op->getResult(0).replaceAllUsesWith(arith::ConstantOp::create(builder, op->getLoc(), type, DenseElementsAttr::get(type, first)));
+    return WalkResult::advance();
+  });
+  return success(!result.wasInterrupted());
+}
+
+/// Integers that are the positions of the rows, and a constant, where floats come from them: as the index of a table, or converted.
+LogicalResult EntryBuilder::findPositions(SymbolicEvaluator &evaluator) {
+  WalkResult result = function.walk([&](Operation *op) {
+    auto gather = dyn_cast<onnx::GatherOp>(op);
+    auto table = gather ? getStaticType(gather.getData()) : nullptr;
+    bool isLookup = table && gather.getAxis() == 0 && getConstant(gather.getData()) && isa<FloatType>(table.getElementType());
+    auto castOp = dyn_cast<onnx::CastOp>(op);
+    bool isConversion = castOp && isIntegerTensor(castOp.getInput()) && isa<FloatType>(cast<ShapedType>(castOp.getType()).getElementType());
+    if (!isLookup && !isConversion)
+      return WalkResult::advance();
+    OpOperand &operand = op->getOpOperand(isLookup ? 1 : 0);
+    std::optional<Symbolic> symbolic = evaluator.evaluate(operand.get());
+    if (!symbolic || symbolic->isBool || symbolic->isVector || symbolic->elements.size() != 1)
+      return WalkResult::advance();
+    Affine form = symbolic->elements.front();
+    // The one row of decode is at position P.
+    if (roles.rows == 1 && form.past == 1 && form.query == 0)
+      form = Affine{form.constant, 0, 1, 0};
+    if (!(form == Affine{form.constant, 0, 1, 0}) || (symbolic->queryAxis < 0 && roles.rows > 1))
+      return WalkResult::advance();
+    if (isLookup && table.getDimSize(0) < form.constant + static_cast<int64_t>(options.maxContext)) {
+      emitNodeError(op) << "its table has " << table.getDimSize(0) - form.constant
+                        << " positions, fewer than the context; choose a smaller max-context";
+      return WalkResult::interrupt();
+    }
+    positions.push_back({&operand, form.constant, symbolic->queryAxis, isLookup ? table.getDimSize(0) : 0});
+    return WalkResult::advance();
+  });
+  return success(!result.wasInterrupted());
+}
+
+/// The rows' positions in place of what computes them. Padding rows behind the context read a table's last row.
+void EntryBuilder::replacePositions(OpBuilder &builder) {
+  for (const PositionUse &use : positions) {
+    Operation *op = use.operand->getOwner();
+    Location loc = op->getLoc();
+    auto type = cast<RankedTensorType>(use.operand->get().getType());
+    SmallVector<int64_t> shape(type.getRank(), 1);
+    if (use.axis >= 0)
+      shape[use.axis] = roles.rows;
+    builder.setInsertionPoint(op);
+    Value numbers = iota(builder, loc, roles.rows, position);
+    auto flat = RankedTensorType::get({roles.rows}, type.getElementType());
+    numbers = elementwise(builder, loc, numbers, flat, [&](OpBuilder &b, Location l, ValueRange args) -> Value {
+      Value number = arith::AddIOp::create(b, l, args[0], scalar(b, l, b.getI64Type(), use.offset));
+      if (use.tableRows > 0)
+        number = arith::MinSIOp::create(b, l, number, scalar(b, l, b.getI64Type(), use.tableRows - 1));
+      return type.getElementType().isInteger(64) ? number : arith::TruncIOp::create(b, l, type.getElementType(), number).getResult();
+    });
+    use.operand->set(reshape(builder, loc, numbers, shape));
+  }
 }
 
 LogicalResult EntryBuilder::findLogits() {
@@ -267,6 +370,8 @@ LogicalResult EntryBuilder::rewriteBody() {
     argument.replaceAllUsesWith(value);
   };
   replaceInput(tokens, newTokens);
+  replacePositions(builder);
+  builder.setInsertionPointToStart(&function.front());
   if (roles.positionIds)
     replaceInput(roles.positionIds, iota(builder, loc, roles.rows, position));
   // Padding rows stand at most rows - 1 positions beyond the context.
@@ -278,6 +383,7 @@ LogicalResult EntryBuilder::rewriteBody() {
     llvm::append_range(updated, result->key);
     llvm::append_range(updated, result->value);
   }
+  refineShapes(function);
   Operation *terminator = function.front().getTerminator();
   logits = terminator->getOperand(logitsIndex);
   builder.setInsertionPoint(terminator);

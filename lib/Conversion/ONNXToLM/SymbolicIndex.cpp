@@ -73,6 +73,25 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
     }
     return sum;
   }
+  if (auto transpose = dyn_cast_if_present<onnx::TransposeOp>(op); transpose && transpose.getPerm())
+    return evaluateSize(transpose.getData(), (*transpose.getPerm())[dim]);
+  if (isa_and_present<onnx::ReshapeOp, onnx::ExpandOp>(op)) {
+    // Numbers up to 1 stand for something else.
+    if (std::optional<Symbolic> shape = evaluate(op->getOperand(1));
+        shape && static_cast<int64_t>(shape->elements.size()) == type.getRank() &&
+        (!shape->elements[dim].isConstant() || shape->elements[dim].constant > 1))
+      return shape->elements[dim];
+    return std::nullopt;
+  }
+  if (auto unsqueeze = dyn_cast_if_present<onnx::UnsqueezeOp>(op)) {
+    std::optional<SmallVector<int64_t>> axes = getConstantInts(unsqueeze.getAxes());
+    if (!axes)
+      return std::nullopt;
+    int64_t before = dim;
+    for (int64_t axis : *axes)
+      before -= normalizeAxis(axis, type.getRank()) < dim;
+    return evaluateSize(unsqueeze.getData(), before);
+  }
   // Of a vector of consecutive keys, the length is known.
   if (std::optional<Symbolic> symbolic = evaluate(value); symbolic && symbolic->keyAxis == dim)
     return Affine{roles.rows, 1};
@@ -365,6 +384,26 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
   }
   if (auto reduce = dyn_cast<onnx::ReduceSumOp>(op); reduce && reduce.getData() == roles.attentionMask)
     return uniform({roles.rows, 1});
+  if (auto reduce = dyn_cast<onnx::ReduceMaxOp>(op)) {
+    // The last row is at the greatest position.
+    std::optional<Symbolic> data = evaluate(reduce.getData());
+    auto type = getStaticType(reduce.getReduced());
+    if (!data || data->isBool || data->isVector || data->queryAxis < 0 || data->keyAxis >= 0 || data->elements.front().query != 1 || !type ||
+        type.getNumElements() != 1)
+      return std::nullopt;
+    Affine form = data->elements.front();
+    return uniform({form.constant + roles.rows - 1, form.past + 1});
+  }
+  if (auto sum = dyn_cast<onnx::CumSumOp>(op); sum && sum.getX() == roles.attentionMask) {
+    // Of ones, one per key: their number up to and with this one.
+    std::optional<SmallVector<int64_t>> axis = getConstantInts(sum.getAxis());
+    int64_t rank = rankOf(sum.getX());
+    if (!axis || axis->size() != 1 || normalizeAxis(axis->front(), rank) != rank - 1 || sum.getExclusive() != 0 || sum.getReverse() != 0)
+      return std::nullopt;
+    Symbolic result = uniform({1, 0, 0, 1});
+    result.keyAxis = rank - 1;
+    return result;
+  }
   if (!isa<onnx::GatherOp, onnx::SliceOp, onnx::GatherNDOp, onnx::TransposeOp>(op))
     return std::nullopt;
   std::optional<Symbolic> data = evaluate(op->getOperand(0));
@@ -373,6 +412,8 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
   // Moving data of one value changes nothing.
   if (isUniform(*data) && data->conditions.empty())
     return data;
+  if (auto slice = dyn_cast<onnx::SliceOp>(op); slice && data->keyAxis >= 0)
+    return computeSliceOfKeys(slice, *data);
   if (!data->isVector)
     return std::nullopt;
   int64_t size = data->elements.size();
@@ -398,6 +439,32 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
     return std::nullopt;
   }
   result.isVector = result.elements.size() != 1;
+  return result;
+}
+
+/// The keys from P on are those of the rows: what is said of key k is said of the query at position k.
+std::optional<Symbolic> SymbolicEvaluator::computeSliceOfKeys(onnx::SliceOp op, const Symbolic &data) {
+  std::optional<Symbolic> start = evaluate(op.getStarts());
+  std::optional<SmallVector<int64_t>> end = getConstantInts(op.getEnds()), axes;
+  if (!isAbsent(op.getAxes()))
+    axes = getConstantInts(op.getAxes());
+  std::optional<SmallVector<int64_t>> steps;
+  if (!isAbsent(op.getSteps()) && (!(steps = getConstantInts(op.getSteps())) || *steps != SmallVector<int64_t>{1}))
+    return std::nullopt;
+  if (!start || !end || !axes || start->elements.size() != 1 || end->size() != 1 || axes->size() != 1)
+    return std::nullopt;
+  constexpr int64_t kEnd = INT32_MAX; // What exporters write is at least that.
+  int64_t axis = normalizeAxis(axes->front(), rankOf(op.getData()));
+  if (end->front() < kEnd)
+    return std::nullopt;
+  if (start->elements.front() == Affine{0})
+    return data;
+  if (axis != data.keyAxis || !(start->elements.front() == Affine{0, 1}) || data.isBool || data.queryAxis >= 0)
+    return std::nullopt;
+  Symbolic result = data;
+  std::swap(result.queryAxis, result.keyAxis);
+  for (Affine &form : result.elements)
+    std::swap(form.query, form.key);
   return result;
 }
 

@@ -14,6 +14,7 @@
 #ifndef ELUTQ_LIB_CONVERSION_ONNXTOLM_SYMBOLICINDEX_H
 #define ELUTQ_LIB_CONVERSION_ONNXTOLM_SYMBOLICINDEX_H
 
+#include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/IR/Value.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SmallVector.h"
@@ -78,6 +79,7 @@ private:
   std::optional<Symbolic> computeReshape(mlir::Operation *op);
   std::optional<Symbolic> computeVectorOp(mlir::Operation *op);
   std::optional<Symbolic> computeSelect(mlir::Operation *op);
+  std::optional<Symbolic> computeSliceOfKeys(onnx::SliceOp op, const Symbolic &data);
   void mergeAxes(mlir::Operation *op, const Symbolic &lhs, const Symbolic &rhs, Symbolic &result);
 
   const InputRoles &roles;

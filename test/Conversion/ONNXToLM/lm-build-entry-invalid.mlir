@@ -48,3 +48,43 @@ func.func @no_cache(%ids: tensor<1x4xi64>) -> tensor<1x4x8xf32> {
 func.func @no_tokens(%x: tensor<1x4x8xf32>) -> tensor<1x4x8xf32> {
   return %x : tensor<1x4x8xf32>
 }
+
+// -----
+
+// Learned positions for less than the context.
+func.func @few_positions(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %pos: tensor<1x4xi64> {onnx.name = "position_ids"},
+    %pk: tensor<1x2x?x4xf32>, %pv: tensor<1x2x?x4xf32>) -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
+  %none = onnx.None
+  %table = arith.constant dense<1.0> : tensor<10x8xf32>
+  %e = onnx.Gather %table, %ids : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  // expected-error @+1 {{'onnx.Gather': its table has 10 positions, fewer than the context; choose a smaller max-context}}
+  %p = onnx.Gather %table, %pos : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %x = onnx.Add %e, %p : (tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
+  %y, %nk, %nv, %qk = onnx.Attention %x, %x, %x, %none, %pk, %pv, %none {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64}
+    : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, none, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+  return %y, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}
+
+// -----
+
+func.func @length(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %pos: tensor<1x4xi64> {onnx.name = "position_ids"},
+    %pk: tensor<1x2x?x4xf32>, %pv: tensor<1x2x?x4xf32>) -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
+  %none = onnx.None
+  %table = arith.constant dense<1.0> : tensor<10x8xf32>
+  %short = arith.constant dense<[1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]> : tensor<8xf32>
+  %long = arith.constant dense<[3.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]> : tensor<8xf32>
+  %limit = arith.constant dense<10> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  %e = onnx.Gather %table, %ids : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %last = onnx.ReduceMax %pos, %none {keepdims = 0 : i64} : (tensor<1x4xi64>, none) -> tensor<i64>
+  %length = onnx.Add %last, %one : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  // expected-error @+1 {{'onnx.Greater': its outcome depends on the length of the text; choose a max-context of at most 10}}
+  %isLong = onnx.Greater %length, %limit : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  %factors = onnx.Where %isLong, %long, %short : (tensor<i1>, tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %x = onnx.Mul %e, %factors : (tensor<1x4x8xf32>, tensor<8xf32>) -> tensor<1x4x8xf32>
+  %y, %nk, %nv, %qk = onnx.Attention %x, %x, %x, %none, %pk, %pv, %none {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64}
+    : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, none, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+  return %y, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}

@@ -79,3 +79,86 @@ func.func @main_graph(%ids: tensor<1x4xi64>, %pk: tensor<1x2x?x4xf32>, %pv: tens
   %logits = onnx.Reshape %t, %flat : (tensor<1x4x2x4xf32>, tensor<3xi64>) -> tensor<1x4x8xf32>
   return %logits, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
 }
+
+// -----
+
+// Learned positions: rows of a table at an offset, chosen by position ids, which need not be told from the token ids by anything but the name. Padding
+// behind the context reads the last row.
+// CHECK-LABEL: func.func @prefill(
+// CHECK-SAME:    %[[T:.*]]: tensor<4xi64>, %[[N:.*]]: index, %[[P:[a-z0-9]+]]: index
+// CHECK:         %[[OFFSET:.*]] = arith.constant 2 : i64
+// CHECK:         %[[SUM:.*]] = arith.addi %{{.*}}, %[[OFFSET]] : i64
+// CHECK:         %[[LAST:.*]] = arith.constant 1003 : i64
+// CHECK:         arith.minsi %[[SUM]], %[[LAST]] : i64
+// CHECK:         onnx.Gather %{{.*}}, %{{.*}} : (tensor<1004x8xf32>, tensor<1x4xi64>)
+func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %pos: tensor<1x4xi64> {onnx.name = "position_ids"},
+    %pk: tensor<1x2x?x4xf32>, %pv: tensor<1x2x?x4xf32>) -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
+  %none = onnx.None
+  %table = arith.constant dense<1.0> : tensor<10x8xf32>
+  %learned = arith.constant dense<2.0> : tensor<1004x8xf32>
+  %two = arith.constant dense<2> : tensor<i64>
+  %e = onnx.Gather %table, %ids : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %i = onnx.Add %pos, %two : (tensor<1x4xi64>, tensor<i64>) -> tensor<1x4xi64>
+  %p = onnx.Gather %learned, %i : (tensor<1004x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %x = onnx.Add %e, %p : (tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
+  %y, %nk, %nv, %qk = onnx.Attention %x, %x, %x, %none, %pk, %pv, %none {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64}
+    : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, none, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+  return %y, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// Positions by the running sum of the attention mask, behind the past.
+// CHECK-LABEL: func.func @prefill(
+// CHECK:         arith.minsi
+// CHECK:         onnx.Gather %{{.*}}, %{{.*}} : (tensor<1004x8xf32>, tensor<1x4xi64>)
+// CHECK-NOT:     onnx.CumSum
+func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %mask: tensor<1x?xi64>, %pk: tensor<1x2x?x4xf32>, %pv: tensor<1x2x?x4xf32>)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
+  %none = onnx.None
+  %table = arith.constant dense<1.0> : tensor<10x8xf32>
+  %learned = arith.constant dense<2.0> : tensor<1004x8xf32>
+  %one = arith.constant dense<1> : tensor<i64>
+  %axis = arith.constant dense<1> : tensor<1xi64>
+  %end = arith.constant dense<9223372036854775807> : tensor<1xi64>
+  %past = onnx.Shape %pk {start = 2 : i64, end = 3 : i64} : (tensor<1x2x?x4xf32>) -> tensor<1xi64>
+  %sum = onnx.CumSum %mask, %one : (tensor<1x?xi64>, tensor<i64>) -> tensor<1x?xi64>
+  %masked = onnx.Mul %sum, %mask : (tensor<1x?xi64>, tensor<1x?xi64>) -> tensor<1x?xi64>
+  %less = onnx.Sub %masked, %one : (tensor<1x?xi64>, tensor<i64>) -> tensor<1x?xi64>
+  %pos = onnx.Slice %less, %past, %end, %axis, %axis : (tensor<1x?xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x?xi64>
+  %e = onnx.Gather %table, %ids : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %p = onnx.Gather %learned, %pos : (tensor<1004x8xf32>, tensor<1x?xi64>) -> tensor<1x?x8xf32>
+  %x = onnx.Add %e, %p : (tensor<1x4x8xf32>, tensor<1x?x8xf32>) -> tensor<1x4x8xf32>
+  %y, %nk, %nv, %qk = onnx.Attention %x, %x, %x, %none, %pk, %pv, %none {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64}
+    : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, none, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+  return %y, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}
+
+// -----
+
+// LongRoPE: the factors depend on the length of the text, which is at most the context.
+// CHECK-LABEL: func.func @prefill(
+// CHECK-DAG:     %[[FALSE:.*]] = arith.constant dense<false> : tensor<i1>
+// CHECK:         onnx.Where %[[FALSE]]
+// CHECK-NOT:     onnx.ReduceMax
+func.func @main_graph(%ids: tensor<1x4xi64> {onnx.name = "input_ids"}, %pos: tensor<1x4xi64> {onnx.name = "position_ids"},
+    %pk: tensor<1x2x?x4xf32>, %pv: tensor<1x2x?x4xf32>) -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>) {
+  %none = onnx.None
+  %table = arith.constant dense<1.0> : tensor<10x8xf32>
+  %short = arith.constant dense<[1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]> : tensor<8xf32>
+  %long = arith.constant dense<[3.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]> : tensor<8xf32>
+  %limit = arith.constant dense<1000> : tensor<i64>
+  %one = arith.constant dense<1> : tensor<i64>
+  %e = onnx.Gather %table, %ids : (tensor<10x8xf32>, tensor<1x4xi64>) -> tensor<1x4x8xf32>
+  %last = onnx.ReduceMax %pos, %none {keepdims = 0 : i64} : (tensor<1x4xi64>, none) -> tensor<i64>
+  %length = onnx.Add %last, %one : (tensor<i64>, tensor<i64>) -> tensor<i64>
+  %isLong = onnx.Greater %length, %limit : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  %factors = onnx.Where %isLong, %long, %short : (tensor<i1>, tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %x = onnx.Mul %e, %factors : (tensor<1x4x8xf32>, tensor<8xf32>) -> tensor<1x4x8xf32>
+  %y, %nk, %nv, %qk = onnx.Attention %x, %x, %x, %none, %pk, %pv, %none {is_causal = 1 : i64, q_num_heads = 2 : i64, kv_num_heads = 2 : i64}
+    : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, none, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+    -> (tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>, none)
+  return %y, %nk, %nv : tensor<1x4x8xf32>, tensor<1x2x?x4xf32>, tensor<1x2x?x4xf32>
+}

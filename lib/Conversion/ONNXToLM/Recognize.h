@@ -1,0 +1,31 @@
+//===- Recognize.h - Patterns of onnx operations ----------------*- C++ -*-===//
+//
+// Part of the ELUTQ project, under the Apache License v2.0.
+// SPDX-License-Identifier: Apache-2.0
+//
+//===----------------------------------------------------------------------===//
+//
+// Exporters that target older opsets write attention as the products, additions and softmax it consists of. These functions find such
+// subgraphs and put the one operator in their place. What they do not find stays as it is.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef ELUTQ_LIB_CONVERSION_ONNXTOLM_RECOGNIZE_H
+#define ELUTQ_LIB_CONVERSION_ONNXTOLM_RECOGNIZE_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/PatternMatch.h"
+
+namespace elutq::normalize {
+
+/// Products with keys and values of a cache around a Softmax become `onnx.Attention`. Heads that a model repeats for its groups of
+/// queries are taken before the repetition, of `onnx.Attention` as well. Returns how many attentions were composed.
+int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
+
+/// Gives results the static shapes that follow from those of their operands, where those became static in the meantime, and makes
+/// shapes that Reshape and Expand are given constants where they are known.
+void refineShapes(mlir::func::FuncOp function);
+
+} // namespace elutq::normalize
+
+#endif // ELUTQ_LIB_CONVERSION_ONNXTOLM_RECOGNIZE_H

@@ -1,0 +1,53 @@
+"""What exporters write of each architecture compiles unmodified, and computes what ONNX Runtime computes.
+
+Runs on the files that export_model.py left in the folder ELUTQ_EXPORTS (scripts/test exporters makes them). Adds the results to results.json there,
+of which model_table.py makes docs/Models.md.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import elutq
+from architectures import ARCHITECTURES, EXPORTERS, NOT_COMPILED, NOT_EXPORTED
+from exported_model import error_of
+
+BOUND = 1e-3
+PAIRS = [(exporter, architecture) for exporter in EXPORTERS for architecture in ARCHITECTURES]
+
+
+@pytest.fixture(scope="session")
+def exports() -> Path:
+    """The folder of the exports; that it is missing is an error, so that no run leaves this out by mistake."""
+    folder = Path(os.environ.get("ELUTQ_EXPORTS", ""))
+    assert folder.is_absolute() and folder.is_dir(), "ELUTQ_EXPORTS must name the folder that export_model.py wrote; run scripts/test exporters"
+    return folder
+
+
+def record(exports: Path, pair: str, **result) -> None:
+    path = exports / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**results, pair: result}, indent=1))
+
+
+@pytest.mark.parametrize("exporter, architecture", PAIRS, ids=map("/".join, PAIRS))
+def test_exported(exporter, architecture, exports, tmp_path):
+    pair = f"{exporter}/{architecture}"
+    folder = exports / pair
+    error = folder / "error.txt"
+    if reason := NOT_EXPORTED.get((exporter, architecture)):
+        assert error.exists(), f"the exporter does it now: remove {pair} from NOT_EXPORTED"
+        record(exports, pair, exported=False, reason=reason)
+        return
+    assert not error.exists(), error.read_text()
+    head_size = ARCHITECTURES[architecture][1].get("head_dim", 16)
+    if reason := NOT_COMPILED.get((exporter, architecture)):
+        with pytest.raises(elutq.CompileError, match=reason) as refusal:
+            error_of(folder / "model.onnx", tmp_path / "model", head_size)
+        record(exports, pair, exported=True, refusal=str(refusal.value))
+        return
+    error_size = error_of(folder / "model.onnx", tmp_path / "model", head_size)
+    record(exports, pair, exported=True, error=error_size)
+    assert error_size <= BOUND

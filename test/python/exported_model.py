@@ -1,0 +1,68 @@
+"""Compiles an exported model and compares it with ONNX Runtime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import elutq
+
+CHUNK, PROMPT = 8, 21  # No multiple of the chunk, and past the window of those models that have one.
+TOKENS = np.random.default_rng(3).integers(3, 64, 40)
+
+
+def _names(path: Path) -> tuple[list, list, int]:
+    """Inputs of the past, outputs of the present in the same order, and the slots of a cache of fixed size."""
+    config = path.with_name("genai_config.json")
+    slots = json.loads(config.read_text())["model"]["decoder"].get("sliding_window", {}).get("window_size", 0) if config.exists() else 0
+    graph = onnx.load(path, load_external_data=False).graph
+    return [value for value in graph.input if "past" in value.name], [value.name for value in graph.output[1:]], slots
+
+
+def reference_logits(path: Path, head_size: int) -> np.ndarray:
+    """f32 [tokens, vocabulary] of TOKENS by ONNX Runtime: a few tokens at first, then one by one, so that its cache moves, too.
+
+    Products with quantized matrices are computed in f32 (`accuracy_level` 0).
+    """
+    model = onnx.load(path, load_external_data=False)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level":
+                attribute.i = 0
+    copy = path.with_name("reference.onnx")
+    onnx.save(model, copy)
+    session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
+    pasts, presents, slots = _names(path)
+    past = {}
+    for value in pasts:
+        heads, length = (value.type.tensor_type.shape.dim[axis] for axis in (1, 2))
+        past[value.name] = np.zeros((1, heads.dim_value, slots if length.dim_param == "past_sliding_length" else 0, head_size), np.float32)
+    position, logits = 0, []
+    for part in (TOKENS[:7], *np.split(TOKENS[7:], len(TOKENS) - 7)):
+        feeds = {"input_ids": part[None], "attention_mask": np.ones((1, position + len(part)), np.int64),
+                 "position_ids": np.arange(position, position + len(part))[None], **past}
+        result = session.run(["logits", *presents], {value.name: feeds[value.name] for value in session.get_inputs()})
+        logits.append(result[0][0])
+        past = dict(zip(past, result[1:]))
+        position += len(part)
+    return np.concatenate(logits)
+
+
+def compiled_logits(path: Path, target: Path, quantize: str) -> tuple[np.ndarray, np.ndarray]:
+    """f32 [tokens, vocabulary] by decode; and from row PROMPT - 1 on by prefill of PROMPT tokens, then decode."""
+    elutq.compile(path, target, emit="lib", quantize=quantize, arguments=[f"--chunk={CHUNK}", "--kv-cache=f32", "--max-context=64"])
+    session = elutq.Model(target.with_name(f"lib{target.name}.so")).session()
+    decoded = np.stack([session.decode(int(token)) for token in TOKENS])
+    session.reset()
+    prefilled = np.stack([session.prefill(TOKENS[:PROMPT]), *(session.decode(int(token)) for token in TOKENS[PROMPT:])])
+    return decoded, prefilled
+
+
+def error_of(path: Path, target: Path, head_size: int, quantize: str = "none") -> float:
+    """The greatest difference of the compiled model's logits, as a part of the greatest logit's size."""
+    expected = reference_logits(path, head_size)
+    decoded, prefilled = compiled_logits(path, target, quantize)
+    difference = max(np.abs(decoded - expected).max(), np.abs(prefilled - expected[PROMPT - 1:]).max())
+    return float(difference / np.abs(expected).max())
