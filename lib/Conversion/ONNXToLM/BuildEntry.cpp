@@ -200,8 +200,8 @@ LogicalResult EntryBuilder::findOtherInputs() {
   return success();
 }
 
-/// Comparisons of the length of the text with a constant, on which some rotary embeddings depend (LongRoPE has factors for short and for long
-/// texts), must have the same outcome for all lengths up to the context: it takes their place.
+/// Comparisons of the length of the text with a constant, on which some rotary embeddings depend (LongRoPE has factors for short and
+/// for long texts), must have the same outcome for all lengths up to the context: it takes their place.
 LogicalResult EntryBuilder::decideLengths(SymbolicEvaluator &evaluator) {
   WalkResult result = function.walk([&](Operation *op) {
     if (!isa<onnx::LessOp, onnx::LessOrEqualOp, onnx::GreaterOp, onnx::GreaterOrEqualOp>(op))
@@ -252,6 +252,10 @@ LogicalResult EntryBuilder::findPositions(SymbolicEvaluator &evaluator) {
     if (roles.rows == 1 && form.past == 1 && form.query == 0)
       form = Affine{form.constant, 0, 1, 0};
     if (!(form == Affine{form.constant, 0, 1, 0}) || (symbolic->queryAxis < 0 && roles.rows > 1))
+      return WalkResult::advance();
+    // One per row, not the same ones several times.
+    auto type = dyn_cast<RankedTensorType>(operand.get().getType());
+    if (!type || llvm::count_if(type.getShape(), [](int64_t size) { return !ShapedType::isDynamic(size) && size != 1; }) > (roles.rows > 1 ? 1 : 0))
       return WalkResult::advance();
     if (isLookup && table.getDimSize(0) < form.constant + static_cast<int64_t>(options.maxContext)) {
       emitNodeError(op) << "its table has " << table.getDimSize(0) - form.constant

@@ -163,13 +163,13 @@ bool AttentionMatcher::matchScores(Value scores) {
       bool first = evaluator.evaluate(op->getOperand(0)).has_value();
       mask = op->getOperand(first ? 0 : 1);
       scores = op->getOperand(first ? 1 : 0);
-    } else if (matchScaled(op, x, factor)) {
+    } else if (matchScaled(op, x, factor) && factor > 0) {
       Operation *inner = x.getDefiningOp();
       double inverse;
       if (isa_and_present<onnx::TanhOp>(inner)) {
         // tanh(x / c) * c; a factor outside of it would be one of the mask, too.
         Value capped;
-        if (softcap != 0 || scale != 1 || !matchScaled(inner->getOperand(0).getDefiningOp(), capped, inverse) || factor <= 0 ||
+        if (softcap != 0 || scale != 1 || !matchScaled(inner->getOperand(0).getDefiningOp(), capped, inverse) ||
             std::abs(inverse * factor - 1) > 1e-6)
           return false;
         softcap = factor;
