@@ -31,3 +31,26 @@ func.func @single() -> tensor<2xf32> {
   %e = tensor.empty() : tensor<2xf32>
   return %e : tensor<2xf32>
 }
+
+// Two products start with zeros of their own.
+// CHECK-LABEL: func.func @fills(
+// CHECK-COUNT-2: tensor.empty()
+// CHECK-NEXT:    %[[B:.+]] = linalg.fill
+// CHECK-NEXT:    %[[A:.+]] = linalg.fill
+// CHECK-NEXT:    linalg.matmul ins(%{{.+}}, %{{.+}} : {{.*}}) outs(%[[A]] :
+// CHECK-NEXT:    linalg.matmul ins(%{{.+}}, %{{.+}} : {{.*}}) outs(%[[B]] :
+func.func @fills(
+// CHECK:         %[[A:.+]] = linalg.fill
+// CHECK-NEXT:    %[[E:.+]] = tensor.empty()
+// CHECK-NEXT:    %[[B:.+]] = linalg.fill {{.*}} outs(%[[E]] :
+// CHECK-NOT:     linalg.fill
+// CHECK:         linalg.matmul ins(%{{.+}}, %{{.+}} : {{.*}}) outs(%[[B]] :
+// CHECK:         linalg.matmul ins(%{{.+}}, %{{.+}} : {{.*}}) outs(%[[A]] :
+func.func @fills(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x4xf32>) -> tensor<4x4xf32>
+  %0 = linalg.matmul ins(%x, %w : tensor<4x4xf32>, tensor<4x4xf32>) outs(%f : tensor<4x4xf32>) -> tensor<4x4xf32>
+  %1 = linalg.matmul ins(%0, %w : tensor<4x4xf32>, tensor<4x4xf32>) outs(%f : tensor<4x4xf32>) -> tensor<4x4xf32>
+  return %1 : tensor<4x4xf32>
+}

@@ -170,13 +170,14 @@ def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionO
 }
 
 def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInterface"> {
-  let summary = "Give every use of an empty tensor one of its own";
+  let summary = "Give every use of an empty tensor, or of a filled one to write to, one of its own";
   let description = [{
     `cse` makes one `tensor.empty` of all of a shape, and with it one set of tensors that may share a buffer. Bufferization
     compares every write in such a set with every read: its time would grow with the square of the number of layers. The content
-    of an empty tensor is undefined, so that any number of them are as good as one.
+    of an empty tensor is undefined, so that any number of them are as good as one. A `linalg.fill` that several ops add to would be kept and copied; each
+    of them gets one, too.
 
-    Requires: nothing. Ensures: every `tensor.empty` has one use at most. Next: bufferization.
+    Requires: nothing. Ensures: every `tensor.empty` has one use at most, and every `linalg.fill` one use as an init at most. Next: bufferization.
 
     ```mlir
     %e = tensor.empty() : tensor<64xf32>
@@ -190,7 +191,7 @@ def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInter
     ```
   }];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
-  let statistics = [Statistic<"numCopies", "num-copies", "Number of tensor.empty ops added">];
+  let statistics = [Statistic<"numCopies", "num-copies", "Number of tensor.empty and linalg.fill ops added">];
 }
 
 def InsertInPlacePass : InterfacePass<"elutq-insert-in-place", "::mlir::FunctionOpInterface"> {
