@@ -23,6 +23,7 @@
 #include "elutq/Target/CPU/Linker.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
 #include "elutq/TokenizerBuilder.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -462,6 +463,8 @@ Error Compilation::compilePlainGraph() {
     return createStringError(toString(std::move(error)) + "; docs/Operators.md lists what is supported");
   if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
     return error;
+  if (!module->lookupSymbol<mlir::LLVM::LLVMFuncOp>("main_graph"))
+    return createStringError("'%s': graphs with empty tensors as inputs or outputs are not supported", options.input.c_str());
   addGraphInterface(*module, inputs, *signature);
   progress.start("generate code", "for " + target.cpu);
   LLVMContext llvmContext;

@@ -58,6 +58,16 @@ Value compare(Builder &b, ValueRange args) {
   return arith::CmpIOp::create(b, b.isUnsigned ? unsignedPredicate : intPredicate, args[0], args[1]);
 }
 
+/// x moved towards 0 by `bias` where it is further than `limit` from it, else 0.
+Value shrink(Builder &b, Value x, double limit, double bias) {
+  Type type = x.getType();
+  Value zero = constant(b, type, 0.0), shift = constant(b, type, bias);
+  Value below = compare<arith::CmpFPredicate::OLT, arith::CmpIPredicate::slt>(b, {x, constant(b, type, -limit)});
+  Value above = compare<arith::CmpFPredicate::OGT, arith::CmpIPredicate::sgt>(b, {x, constant(b, type, limit)});
+  Value lowered = arith::SelectOp::create(b, above, arithmetic<arith::SubFOp, arith::SubIOp>(b, {x, shift}), zero);
+  return arith::SelectOp::create(b, below, sum(b, {x, shift}), lowered);
+}
+
 /// The remainder with the sign of the dividend (C's fmod and %) or of the divisor (Python's %).
 Value remainder(Builder &b, ValueRange args, bool ofDividend) {
   Value rest = arithmetic<arith::RemFOp, arith::RemSIOp, arith::RemUIOp>(b, args);
@@ -317,6 +327,9 @@ static void populateActivationPatterns(RewritePatternSet &patterns) {
   add<onnx::ReluOp>(patterns, [](Builder &b, onnx::ReluOp, ValueRange v) {
     return maximum(b, {v[0], constant(b, v[0].getType(), 0.0)});
   });
+  add<onnx::ShrinkOp>(patterns, [](Builder &b, onnx::ShrinkOp op, ValueRange v) {
+    return shrink(b, v[0], op.getLambd().convertToFloat(), op.getBias().convertToFloat());
+  });
   add<onnx::SigmoidOp>(patterns, [](Builder &b, onnx::SigmoidOp, ValueRange v) { return sigmoid(b, v[0]); });
   add<onnx::SoftplusOp>(patterns, [](Builder &b, onnx::SoftplusOp, ValueRange v) -> Value {
     return math::Log1pOp::create(b, math::ExpOp::create(b, v[0]));
@@ -350,7 +363,8 @@ void populateElementwisePatterns(RewritePatternSet &patterns) {
   patterns.add<PowerPattern, ClipPattern, CastLikePattern>(patterns.getContext());
   patterns.add(std::make_unique<VariadicPattern<onnx::MaxOp>>(patterns.getContext(), maximum));
   patterns.add(std::make_unique<VariadicPattern<onnx::MinOp>>(patterns.getContext(), minimum));
-  patterns.add(std::make_unique<VariadicPattern<onnx::SumOp>>(patterns.getContext(), arithmetic<arith::AddFOp, arith::AddIOp>));
+  patterns.add(std::make_unique<VariadicPattern<onnx::SumOp>>(patterns.getContext(), sum));
+  patterns.add(std::make_unique<VariadicPattern<onnx::MeanOp>>(patterns.getContext(), sum, /*isMean=*/true));
 }
 
 } // namespace elutq::normalize

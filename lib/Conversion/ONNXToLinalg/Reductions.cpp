@@ -23,9 +23,21 @@ using Initial = TypedAttr (*)(Type);
 TypedAttr getZero(Type type) { return cast<TypedAttr>(Builder(type.getContext()).getZeroAttr(type)); }
 TypedAttr getOne(Type type) { return cast<TypedAttr>(Builder(type.getContext()).getOneAttr(type)); }
 
+Value castElements(OpBuilder &builder, Location loc, Value value, Type to) {
+  RankedTensorType type = typeOf(value);
+  return elementwiseScalars(builder, loc, value, RankedTensorType::get(type.getShape(), to), [&](ScalarBuilder &b, ValueRange args) {
+    return convert(b, args[0], type.getElementType(), to);
+  });
+}
+
+/// Sums and products of half precision would lose a digit with every few terms.
+bool needsF32(Type element, Combine combine) { return isNarrowFloat(element) && (combine == sum || combine == product); }
+
 /// Folds the last dimension.
 Value fold(OpBuilder &builder, Location loc, Value value, Initial initial, Combine combine) {
   Type element = typeOf(value).getElementType();
+  if (needsF32(element, combine))
+    return castElements(builder, loc, fold(builder, loc, castElements(builder, loc, value, builder.getF32Type()), initial, combine), element);
   return reduceLast(builder, loc, value, initial(element), [&](OpBuilder &b, Location l, Value v, Value acc) {
     return applyScalar(b, l, {v, acc}, element, combine);
   });
@@ -87,6 +99,10 @@ private:
   Value overComputedAxes(OpBuilder &builder, Location loc, Value data, Value axes, RankedTensorType resultType) const {
     RankedTensorType type = typeOf(data);
     Type element = type.getElementType();
+    if (needsF32(element, combine)) {
+      Value wide = castElements(builder, loc, data, builder.getF32Type());
+      return castElements(builder, loc, overComputedAxes(builder, loc, wide, axes, resultType), element);
+    }
     ScalarBuilder outer(loc, builder, false);
     SmallVector<Value> strides(type.getRank());
     Value stride = indexConstant(outer, 1), zero = indexConstant(outer, 0);

@@ -125,32 +125,51 @@ struct CumulativePattern : OpRewritePattern<OpTy> {
     if (failed(verifyStatic(rewriter, op)))
       return failure();
     RankedTensorType type = typeOf(op.getX());
-    std::optional<double> given = getConstantNumber(op.getAxis());
-    if (!given && type.getRank() != 1)
-      return rewriter.notifyMatchFailure(op, "its axis must be constant");
-    int64_t axis = given ? normalizeAxis(static_cast<int64_t>(*given), type.getRank()) : 0, size = type.getDimSize(axis);
-    bool reverse = op.getReverse() != 0, exclusive = op.getExclusive() != 0;
-    Value init = fill(rewriter, op.getLoc(), type, initial);
-    rewriter.replaceOp(op, loop(rewriter, op.getLoc(), type.getShape(), init, [&](ScalarBuilder &b, Indices indices, Value state) {
-                         Value last = indexConstant(b, size - 1), one = indexConstant(b, 1);
-                         SmallVector<Value> target(indices), before(indices), source(indices);
-                         if (reverse)
-                           target[axis] = arith::SubIOp::create(b, last, indices[axis]);
-                         before[axis] = reverse ? Value(arith::AddIOp::create(b, target[axis], one)) : Value(arith::SubIOp::create(b, target[axis], one));
-                         Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, indices[axis], indexConstant(b, 0));
-                         before[axis] = arith::SelectOp::create(b, isFirst, target[axis], before[axis]);
-                         source = exclusive ? before : target;
-                         Value start = constant(b, type.getElementType(), initial);
-                         Value sumSoFar = arith::SelectOp::create(b, isFirst, start, readElement(b, state, before));
-                         Value element = readElement(b, op.getX(), source);
-                         if (exclusive)
-                           element = arith::SelectOp::create(b, isFirst, start, element);
-                         return writeElement(b, combine(b, {sumSoFar, element}), state, target);
+    int64_t rank = type.getRank();
+    if (std::optional<double> given = getConstantNumber(op.getAxis())) {
+      rewriter.replaceOp(op, accumulate(rewriter, op, normalizeAxis(static_cast<int64_t>(*given), rank)));
+      return success();
+    }
+    // The graph computes the axis: the result for each, of which one is taken.
+    SmallVector<Value> results;
+    for (int64_t axis = 0; axis < rank; ++axis)
+      results.push_back(accumulate(rewriter, op, axis));
+    Value number = reshape(rewriter, op.getLoc(), op.getAxis(), {});
+    rewriter.replaceOp(op, generate(rewriter, op.getLoc(), type, [&](ScalarBuilder &b, Indices indices) {
+                         Value axis = readIndex(b, number, {}, rank), element = readElement(b, results[0], indices);
+                         for (int64_t i = 1; i < rank; ++i) {
+                           Value isOwn = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, axis, indexConstant(b, i));
+                           element = arith::SelectOp::create(b, isOwn, readElement(b, results[i], indices), element);
+                         }
+                         return element;
                        }));
     return success();
   }
 
 private:
+  Value accumulate(OpBuilder &builder, OpTy op, int64_t axis) const {
+    RankedTensorType type = typeOf(op.getX());
+    int64_t size = type.getDimSize(axis);
+    bool reverse = op.getReverse() != 0, exclusive = op.getExclusive() != 0;
+    Value init = fill(builder, op.getLoc(), type, initial);
+    return loop(builder, op.getLoc(), type.getShape(), init, [&](ScalarBuilder &b, Indices indices, Value state) {
+      Value last = indexConstant(b, size - 1), one = indexConstant(b, 1);
+      SmallVector<Value> target(indices), before(indices), source(indices);
+      if (reverse)
+        target[axis] = arith::SubIOp::create(b, last, indices[axis]);
+      before[axis] = reverse ? Value(arith::AddIOp::create(b, target[axis], one)) : Value(arith::SubIOp::create(b, target[axis], one));
+      Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, indices[axis], indexConstant(b, 0));
+      before[axis] = arith::SelectOp::create(b, isFirst, target[axis], before[axis]);
+      source = exclusive ? before : target;
+      Value start = constant(b, type.getElementType(), initial);
+      Value sumSoFar = arith::SelectOp::create(b, isFirst, start, readElement(b, state, before));
+      Value element = readElement(b, op.getX(), source);
+      if (exclusive)
+        element = arith::SelectOp::create(b, isFirst, start, element);
+      return writeElement(b, combine(b, {sumSoFar, element}), state, target);
+    });
+  }
+
   double initial;
   Combine combine;
 };

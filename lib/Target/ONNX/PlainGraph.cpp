@@ -12,6 +12,8 @@
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/Twine.h"
 
+#include <optional>
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
 #pragma GCC diagnostic ignored "-Wextra"
@@ -26,64 +28,85 @@ namespace elutq {
 // Operators that are functions of others
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// The operators with a body in their schema that the compiler lowers in no other way.
-class ExpandedOperators final : public ::onnx::inliner::FunctionIdSet {
-public:
-  ExpandedOperators(int opset, function_ref<bool(StringRef, StringRef)> isLowered) : opset(opset), isLowered(isLowered) {}
+/// Functions that are made of operators; no model has functions of that domain.
+static constexpr char kExpandedDomain[] = "elutq.expanded";
 
-  bool Contains(const std::string &domain, const std::string &name) const override {
-    if (isLowered(domain, name))
-      return false;
-    const ::onnx::OpSchema *schema = find(domain, name);
-    return schema && (schema->HasFunction() || schema->HasContextDependentFunction());
+/// The body of a node's operator for the version `opset` of the domain ai.onnx, or nothing.
+static std::optional<::onnx::FunctionProto> getBody(const ::onnx::OpSchema &schema, const ::onnx::NodeProto &node, int opset,
+                                                    const StringMap<::onnx::TypeProto> &types) {
+  if (schema.HasContextDependentFunction()) {
+    std::vector<::onnx::TypeProto> inputs;
+    for (const std::string &input : node.input())
+      inputs.push_back(types.lookup(input));
+    ::onnx::FunctionProto body;
+    ::onnx::FunctionBodyBuildContextImpl context(node, inputs);
+    if (schema.BuildContextDependentFunction(context, body, opset))
+      return body;
   }
+  const ::onnx::FunctionProto *body = schema.HasFunction() ? schema.GetFunction(opset) : nullptr;
+  return body ? std::optional(*body) : std::nullopt;
+}
 
-  const ::onnx::OpSchema *find(const std::string &domain, const std::string &name) const {
-    return ::onnx::OpSchemaRegistry::Instance()->GetSchema(name, domain.empty() ? opset : INT_MAX, domain);
+/// The body of a function refers to the attributes of its node, defaults included.
+static void addDefaults(const ::onnx::OpSchema &schema, ::onnx::NodeProto &node) {
+  for (const auto &[name, attribute] : schema.attributes()) {
+    if (!attribute.default_value.has_type() ||
+        llvm::any_of(node.attribute(), [&name = name](const auto &given) { return given.name() == name; }))
+      continue;
+    ::onnx::AttributeProto &added = *node.add_attribute();
+    added = attribute.default_value;
+    added.set_name(name);
   }
-
-private:
-  int opset;
-  function_ref<bool(StringRef, StringRef)> isLowered;
-};
-} // namespace
+}
 
 Expected<bool> expandOperators(Model &model, function_ref<bool(StringRef, StringRef)> isLowered) {
-  ExpandedOperators operators(model.getOpset(), isLowered);
   ::onnx::GraphProto &graph = *model.proto.mutable_graph();
-  // Where an operator looks at the number of its results, an optional one without a name would count.
-  for (::onnx::NodeProto &node : *graph.mutable_node())
-    while (node.output_size() > 1 && node.output(node.output_size() - 1).empty())
-      node.mutable_output()->RemoveLast();
-  if (llvm::none_of(graph.node(), [&](const auto &node) { return operators.Contains(node.domain(), node.op_type()); }))
-    return false;
-  // The body of a function refers to the attributes of its node, defaults included.
-  for (::onnx::NodeProto &node : *graph.mutable_node()) {
-    const ::onnx::OpSchema *schema = operators.find(node.domain(), node.op_type());
-    if (!schema || !operators.Contains(node.domain(), node.op_type()))
-      continue;
-    for (const auto &[name, attribute] : schema->attributes())
-      if (attribute.default_value.has_type() &&
-          llvm::none_of(node.attribute(), [&name = name](const auto &given) { return given.name() == name; })) {
-        *node.add_attribute() = attribute.default_value;
-        node.mutable_attribute()->rbegin()->set_name(name);
-      }
-  }
-  int before = graph.node_size();
-  StringSet<> names;
-  for (const ::onnx::NodeProto &node : graph.node())
-    for (const std::string &output : node.output())
-      names.insert(output);
+  int opset = model.getOpset();
+  StringMap<::onnx::TypeProto> types;
+  for (const auto *values : {&graph.input(), &graph.output(), &graph.value_info()})
+    for (const ::onnx::ValueInfoProto &value : *values)
+      types[value.name()] = value.type();
+  for (const ::onnx::TensorProto &tensor : graph.initializer())
+    types[tensor.name()].mutable_tensor_type()->set_elem_type(tensor.data_type());
+  int count = 0;
   try {
-    ::onnx::inliner::InlineSelectedFunctions(model.proto, operators, nullptr);
+    for (::onnx::NodeProto &node : *graph.mutable_node()) {
+      if (isLowered(node.domain(), node.op_type()))
+        continue;
+      const ::onnx::OpSchema *schema =
+          ::onnx::OpSchemaRegistry::Instance()->GetSchema(node.op_type(), node.domain().empty() ? opset : INT_MAX, node.domain());
+      if (!schema || !(schema->HasFunction() || schema->HasContextDependentFunction()))
+        continue;
+      // Where an operator looks at the number of its results, an optional one without a name would count.
+      while (node.output_size() > 1 && node.output(node.output_size() - 1).empty())
+        node.mutable_output()->RemoveLast();
+      std::optional<::onnx::FunctionProto> body = getBody(*schema, node, opset, types);
+      if (!body)
+        continue;
+      addDefaults(*schema, node);
+      body->set_domain(kExpandedDomain);
+      body->set_name(node.op_type() + std::to_string(count++));
+      // The body is in terms of the model's operators.
+      for (::onnx::OperatorSetIdProto &import : *body->mutable_opset_import())
+        if (import.domain().empty())
+          import.set_version(opset);
+      node.set_domain(kExpandedDomain);
+      node.set_op_type(body->name());
+      *model.proto.add_functions() = std::move(*body);
+    }
+    if (count == 0)
+      return false;
+    if (llvm::none_of(model.proto.opset_import(), [](const auto &import) { return import.domain() == kExpandedDomain; })) {
+      ::onnx::OperatorSetIdProto &import = *model.proto.add_opset_import();
+      import.set_domain(kExpandedDomain);
+      import.set_version(1);
+    }
+    ::onnx::inliner::InlineLocalFunctions(model.proto, /*convert_version=*/false);
   } catch (const std::exception &exception) {
     return createStringError("cannot expand an operator to those that define it: " + makeOneLine(exception.what()));
   }
   canonicalizeDomains(model.proto);
-  return graph.node_size() != before || llvm::any_of(graph.node(), [&](const auto &node) {
-           return llvm::any_of(node.output(), [&](const std::string &output) { return !names.contains(output); });
-         });
+  return true;
 }
 
 //===----------------------------------------------------------------------===//

@@ -233,13 +233,18 @@ static OpSchema makeSchema(const OperatorInfo &info) {
 }
 
 /// Propagation of values is meant for shapes. The ONNX library makes a list as long as each vector it meets, though, also
-/// for weights, and for a length that a hostile file makes up.
+/// for weights, and for a length that a hostile file makes up. Of arithmetic on matrices (`isArithmetic`) it takes the operands
+/// for lists, too, and fails where these have other lengths.
 static void propagateShortVectors(::onnx::DataPropagationContext &context,
-                                  const ::onnx::DataPropagationFunction &propagate) {
+                                  const ::onnx::DataPropagationFunction &propagate, bool isArithmetic) {
   constexpr int64_t maxLength = 1024;
   for (size_t i = 0; i < context.getNumInputs(); ++i) {
     const ::onnx::TypeProto *type = context.getInputType(i);
-    if (!type || !type->has_tensor_type() || type->tensor_type().shape().dim_size() != 1)
+    if (!type || !type->has_tensor_type())
+      continue;
+    if (isArithmetic && type->tensor_type().shape().dim_size() > 1)
+      return;
+    if (type->tensor_type().shape().dim_size() != 1)
       continue;
     if (type->tensor_type().shape().dim(0).dim_value() > maxLength)
       return;
@@ -271,9 +276,11 @@ private:
     auto known = guarded.find(&schema);
     if (known != guarded.end())
       return known->second;
+    const std::string &name = schema.Name();
+    bool isArithmetic = name == "Add" || name == "Sub" || name == "Mul" || name == "Div";
     OpSchema copy = schema;
-    copy.PartialDataPropagationFunction([propagate = schema.GetDataPropagationFunction()](auto &context) {
-      propagateShortVectors(context, propagate);
+    copy.PartialDataPropagationFunction([propagate = schema.GetDataPropagationFunction(), isArithmetic](auto &context) {
+      propagateShortVectors(context, propagate, isArithmetic);
     });
     return guarded.emplace(&schema, std::move(copy)).first->second;
   }
