@@ -39,6 +39,12 @@ struct DropSigns : elutq::impl::DropSignsPassBase<DropSigns> {
     });
     replacer.addReplacement([&](DenseResourceElementsAttr attr) -> std::pair<Attribute, WalkResult> {
       auto type = dyn_cast<IntegerType>(attr.getElementType());
+      // The translation to LLVM IR knows no resource of booleans, which are bytes.
+      const AsmResourceBlob *blob = attr.getRawHandle().getBlob();
+      if (type && type.getWidth() == 1 && blob) {
+        SmallVector<bool> bits(llvm::map_range(blob->getData(), [](char byte) { return byte != 0; }));
+        return {DenseElementsAttr::get(attr.getType(), bits), WalkResult::skip()};
+      }
       if (!type || type.isSignless())
         return {attr, WalkResult::skip()};
       return {DenseResourceElementsAttr::get(retype(attr.getType()), attr.getRawHandle()), WalkResult::skip()};

@@ -231,11 +231,16 @@ Value slice(OpBuilder &builder, Location loc, Value value, int64_t axis, OpFoldR
   fillSlice(builder, type.getShape(), axis, offset, stride, offsets, strides);
   SmallVector<int64_t> shape(type.getShape());
   shape[axis] = size;
+  // A slice of nothing may begin behind the end, where an op must not.
+  if (size == 0)
+    return empty(builder, loc, shape, type.getElementType());
   return tensor::ExtractSliceOp::create(builder, loc, RankedTensorType::get(shape, type.getElementType()), value, offsets,
                                         getAsIndexOpFoldResult(builder.getContext(), shape), strides);
 }
 
 Value insert(OpBuilder &builder, Location loc, Value source, Value destination, int64_t axis, int64_t offset, int64_t stride) {
+  if (typeOf(source).getNumElements() == 0)
+    return destination;
   SmallVector<OpFoldResult> offsets, strides;
   fillSlice(builder, typeOf(source).getShape(), axis, builder.getIndexAttr(offset), stride, offsets, strides);
   return tensor::InsertSliceOp::create(builder, loc, source, destination, offsets,

@@ -196,7 +196,10 @@ private:
       inputs.push_back(reshape(rewriter, op.getLoc(), input, kept));
       maps.push_back(AffineMap::get(loops.size(), 0, exprs, context));
     }
-    maps.push_back(AffineMap::getMultiDimIdentityMap(loops.size(), context).getMajorSubMap(result.size()));
+    SmallVector<AffineExpr> outer;
+    for (size_t i = 0; i < result.size(); ++i)
+      outer.push_back(getAffineDimExpr(i, context));
+    maps.push_back(AffineMap::get(loops.size(), 0, outer, context));
     rewriter.replaceOp(op, contract(rewriter, op.getLoc(), inputs, maps, type));
     return success();
   }
