@@ -55,7 +55,7 @@ def test_no_compiler(monkeypatch, tmp_path, capsys):
         find_compiler()
 
 
-@pytest.mark.parametrize("name, vocabulary", [*((name, 61) for name in ["llama3", "mistral", "qwen2", "qwen3", "gemma3"]), ("llama", 64)])
+@pytest.mark.parametrize("name, vocabulary", [("llama3", 61), ("mistral", 61), ("qwen2", 61), ("qwen3", 61), ("gemma3", 61), ("llama", 64)])
 def test_compiled_families(name, vocabulary, compiler, tmp_path):
     """Tiny models of all families, not quantized, give nearly the logits of ONNX Runtime, in and out of the window; so does one with as many tokens
     as hidden values, whose logits have the shape of many other tensors."""
