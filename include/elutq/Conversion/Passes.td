@@ -173,6 +173,8 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
       queries. It becomes `onnx.Attention`. Heads repeated in front of an `onnx.Attention` are taken before the repetition, too.
 
     What is not recognized stays as it is. Shapes that become known are written into the types.
+
+    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph in which nothing is recognized is as it was. Next: `lm-build-entry`.
   }];
   let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">];
 }
