@@ -72,7 +72,7 @@ def test_assembly_and_another_processor(tmp_path):
     (["-bits", "5"], "expected -bits to be 1 to 4, but got 5"),
     (["-group", "100"], "expected -group to be 16, 32, 64, 128 or 256, but got 100"),
     (["-m", "0"], "expected -m to be 1 to"),
-    (["-params", "compact"], "expected -params to be hlq, uniform or symmetric, but got 'compact'"),
+    (["-params", "ternary"], "expected -params to be hlq, uniform, symmetric or compact, but got 'ternary'"),
     (["-algorithm", "gemm"], "expected -algorithm to be auto, lut or dot, but got 'gemm'"),
     (["-mcpu", "pentium-9"], "unknown processor 'pentium-9'"),
     (["-kernel", "#hlq.kernel<>"], "hlq.kernel"),
