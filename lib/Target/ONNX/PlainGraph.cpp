@@ -86,10 +86,8 @@ Expected<bool> expandOperators(Model &model, function_ref<bool(StringRef, String
       addDefaults(*schema, node);
       body->set_domain(kExpandedDomain);
       body->set_name(node.op_type() + std::to_string(count++));
-      // The body is in terms of the model's operators.
-      for (::onnx::OperatorSetIdProto &import : *body->mutable_opset_import())
-        if (import.domain().empty())
-          import.set_version(opset);
+      // The body is in terms of the model's operators; those of other domains do not always say so.
+      *body->mutable_opset_import() = model.proto.opset_import();
       node.set_domain(kExpandedDomain);
       node.set_op_type(body->name());
       *model.proto.add_functions() = std::move(*body);
