@@ -106,7 +106,7 @@ CASES = {
     "path outside": (edit(lambda model: externalize(model, "../data") and None), [Q, "below the model's folder", "../data"]),
     "link outside": (linked_data, [Q, "outside of the model's folder"]),
     "unknown operator": (edit(lambda model: setattr(node(model), "op_type", "Frobnicate")), ["Frobnicate (node '/model/residual')"]),
-    "unsupported operator": (edit(lambda model: setattr(node(model), "op_type", "Mod")), ["'onnx.Mod' (node \"/model/residual\")"]),
+    "unsupported operator": (edit(lambda model: setattr(node(model), "op_type", "PRelu")), ["'onnx.PRelu' (node \"/model/residual\")"]),
     "element type": (edit(lambda model: setattr(initializer(model), "data_type", TensorProto.STRING)), [Q, "STRING"]),
     "double": (double, ["f32 logits"]),
     "new opset": (edit(lambda model: setattr(model.opset_import[0], "version", 99)), ["opset 99"]),
