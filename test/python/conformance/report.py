@@ -18,8 +18,8 @@ TABLE = HERE.parents[2] / "docs" / "Operators.md"
 SMALL_TYPES = re.compile(r"FLOAT8\w+|FLOAT4\w+|U?INT[24]")
 HEADER = """# ONNX operators
 
-Written by `test/python/conformance/report.py` from a run of ONNX's own conformance suite (`onnx.backend.test`, the node cases of the
-pinned ONNX {version}); `scripts/test --full` repeats that run, and CI a fixed quarter of it. **{passed} of {total} cases pass.** A case compiles one
+Written by `test/python/conformance/report.py` from the list of cases of ONNX's own conformance suite that fail (`onnx.backend.test`, the node cases of the
+pinned ONNX {version}); `scripts/test --full` checks the list case by case, and CI a fixed quarter of it. **{passed} of {total} cases are not in the list.** A case compiles one
 model with `elutq-compile --emit=graph` for this machine, runs it, and compares with the tolerance of the suite.
 
 - `--emit=graph` takes graphs with static shapes. A shape that the graph computes is folded where its operands are known; where they are
