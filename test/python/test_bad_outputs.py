@@ -172,7 +172,8 @@ def test_signals(kind, number, compiler, tiny_model, folder):
             process.communicate(timeout=60)
         left = os.listdir(folder)
         assert not any(".tmp" in name for name in left)
-        assert (process.returncode == 0) == (len(left) > 0) and process.returncode in (0, -number), left
+        # 1: the file was removed when it was to get its name, and that is told before the signal ends the program.
+        assert (process.returncode == 0) == (len(left) > 0) and process.returncode in (0, 1, -number), left
         for name in left:
             (folder / name).unlink()
 
