@@ -402,6 +402,16 @@ Error Compilation::addTokenizer(Package &package) const {
   return Error::success();
 }
 
+static Expected<SmallVector<char, 0>> optimizeAndEmit(Module &code, const cpu::TargetInfo &target, CodeGenFileType type) {
+  if (Error error = cpu::optimize(code, target))
+    return std::move(error);
+  SmallVector<char, 0> bytes;
+  raw_svector_ostream stream(bytes);
+  if (Error error = cpu::emitCode(code, target, type, stream))
+    return std::move(error);
+  return bytes;
+}
+
 Error Compilation::emitMachineCode() {
   progress.start("generate code", "for " + target.cpu);
   auto weights = cpu::WeightsSection::fromModule(*module);
@@ -421,15 +431,11 @@ Error Compilation::emitMachineCode() {
   uint64_t buildId = xxh3_64bits(ArrayRef(reinterpret_cast<const uint8_t *>(parts), sizeof parts));
   cpu::addBuildId(**code, buildId);
 
-  if (Error error = cpu::optimize(**code, target))
-    return error;
-  SmallVector<char, 0> object;
-  raw_svector_ostream objectStream(object);
   bool assembly = options.emit == EmitKind::Assembly;
-  if (Error error = cpu::emitCode(**code, target,
-                                  assembly ? CodeGenFileType::AssemblyFile : CodeGenFileType::ObjectFile, objectStream))
-    return error;
-  StringRef bytes(object.data(), object.size());
+  auto object = optimizeAndEmit(**code, target, assembly ? CodeGenFileType::AssemblyFile : CodeGenFileType::ObjectFile);
+  if (!object)
+    return object.takeError();
+  StringRef bytes(object->data(), object->size());
   if (assembly || options.emit == EmitKind::Object)
     return writeText(options.output, bytes);
 
@@ -471,14 +477,11 @@ Error Compilation::compilePlainGraph() {
   auto code = cpu::translateToLLVMIR(*module, llvmContext, target);
   if (!code)
     return diagnostics.takeError("generate code", code.takeError());
-  if (Error error = cpu::optimize(**code, target))
-    return error;
-  SmallVector<char, 0> object;
-  raw_svector_ostream objectStream(object);
-  if (Error error = cpu::emitCode(**code, target, CodeGenFileType::ObjectFile, objectStream))
-    return error;
+  auto object = optimizeAndEmit(**code, target, CodeGenFileType::ObjectFile);
+  if (!object)
+    return object.takeError();
   progress.start("link", options.output);
-  return writeGraphLibrary(target, StringRef(object.data(), object.size()), options.output);
+  return writeGraphLibrary(target, StringRef(object->data(), object->size()), options.output);
 }
 
 /// Whether the output is written by writeText, from memory.

@@ -6,11 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Pipelines/Pipelines.h"
+#include "Lowering.h"
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/HLQ/Transforms/Passes.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -77,12 +77,7 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   functions.addPass(createConvertHLQToLLVMPass(ConvertHLQToLLVMPassOptions{options.isa}));
   functions.addPass(createForallToForLoopPass());
   functions.addPass(createHoistAllocasPass());
-  functions.addPass(memref::createExpandStridedMetadataPass());
-  functions.addPass(createLowerAffinePass());
-  functions.addPass(createCanonicalizerPass());
-  functions.addPass(createCSEPass());
-  functions.addPass(createLoopInvariantCodeMotionPass());
-  functions.addPass(createSCFToControlFlowPass());
+  addLoopsToControlFlow(functions);
   // sin, cos and the like of vectors become one call per lane here, of scalars a libm call.
   functions.addPass(createConvertMathToLLVMPass());
   manager.addPass(createConvertMathToLibmPass());
@@ -90,12 +85,7 @@ void elutq::buildLowerToLLVMPipeline(OpPassManager &manager, const LowerToLLVMOp
   vectors.amx = options.isa == "avx512amx";
   manager.addPass(createConvertVectorToLLVMPass(vectors));
   manager.addNestedPass<func::FuncOp>(createArithToLLVMConversionPass());
-  manager.addPass(createFinalizeMemRefToLLVMConversionPass());
-  ConvertFuncToLLVMPassOptions bare;
-  bare.useBarePtrCallConv = true;
-  manager.addPass(createConvertFuncToLLVMPass(bare));
-  manager.addPass(createConvertControlFlowToLLVMPass());
-  manager.addPass(createArithToLLVMConversionPass());
+  addFunctionsToLLVM(manager);
   manager.addPass(createReconcileUnrealizedCastsPass());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());

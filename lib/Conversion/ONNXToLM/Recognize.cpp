@@ -10,6 +10,7 @@
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Traits.h"
 #include "mlir/IR/Iterators.h"
 
 namespace elutq {
@@ -28,10 +29,10 @@ static std::optional<SmallVector<int64_t>> broadcastShapes(OperandRange operands
     RankedTensorType type = getStaticType(operand);
     if (!type)
       return std::nullopt;
-    if (type.getRank() > static_cast<int64_t>(shape.size()))
-      shape.insert(shape.begin(), type.getRank() - shape.size(), 1);
-    for (auto [size, own] : llvm::zip(llvm::reverse(shape), llvm::reverse(type.getShape())))
-      size = own == 1 ? size : own;
+    SmallVector<int64_t> joined;
+    if (!OpTrait::util::getBroadcastedShape(shape, type.getShape(), joined))
+      return std::nullopt;
+    shape = std::move(joined);
   }
   return shape;
 }

@@ -473,11 +473,12 @@ static Error checkInitializers(const Model &model, MLIRContext *context) {
   return Error::success();
 }
 
-static Error prepareModel(Model &model, MLIRContext *context, const ImportOptions &options) {
+/// Leaves a graph without functions, with bound dimensions and without inferred types. `check` is what the graph has to pass.
+static Error bindModel(Model &model, MLIRContext *context, const ImportOptions &options, Error (*check)(const Model &)) {
   canonicalizeDomains(model.proto);
   if (Error error = inlineFunctions(model.proto))
     return error;
-  if (Error error = checkGraph(model))
+  if (Error error = check(model))
     return error;
   if (Error error = checkInitializers(model, context))
     return error;
@@ -485,7 +486,11 @@ static Error prepareModel(Model &model, MLIRContext *context, const ImportOption
   model.proto.mutable_graph()->clear_value_info();
   if (Error error = bindDimensions(model.proto, options.dimBindings))
     return error;
-  if (Error error = TensorReader::loadShapeTensors(model))
+  return TensorReader::loadShapeTensors(model);
+}
+
+static Error prepareModel(Model &model, MLIRContext *context, const ImportOptions &options) {
+  if (Error error = bindModel(model, context, options, checkGraph))
     return error;
   if (Error error = inferShapes(model.proto))
     return error;
@@ -495,16 +500,7 @@ static Error prepareModel(Model &model, MLIRContext *context, const ImportOption
 /// What prepareModel() does, for any graph: operators become those that the compiler knows, and shapes that are computed become
 /// constants, in turns until nothing changes. `unsupported` gets the results of nodes that the onnx dialect has no operation for.
 static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options, llvm::StringSet<> &unsupported) {
-  canonicalizeDomains(model.proto);
-  if (Error error = inlineFunctions(model.proto))
-    return error;
-  if (Error error = checkStructure(model))
-    return error;
-  if (Error error = checkInitializers(model, context))
-    return error;
-  if (Error error = bindDimensions(model.proto, options.dimBindings))
-    return error;
-  if (Error error = TensorReader::loadShapeTensors(model))
+  if (Error error = bindModel(model, context, options, checkStructure))
     return error;
   constexpr int maxRounds = 64;
   std::vector<::onnx::ValueInfoProto> learned;
