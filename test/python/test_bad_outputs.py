@@ -189,8 +189,9 @@ def test_signals_of_export(number, code, tmp_path):
         process.send_signal(number)
         assert process.communicate(timeout=60)[1] == b""
     assert process.returncode in (0, code)
-    assert (tmp_path / "a").exists() == (process.returncode == 0)
-    assert process.returncode != 0 or not any(name.startswith(".") for name in os.listdir(out))
+    # Once the files are moved, the output is whole, also if the signal still ends the program before its own end does.
+    assert process.returncode != 0 or out.exists()
+    assert not (tmp_path / "a").exists() or sorted(os.listdir(out)) == ["config.json", "model.onnx", "model.onnx.data"]
 
 
 def test_signal_of_compile(compiler, tiny_model, folder):

@@ -86,7 +86,7 @@ protected:
     int64_t linesPerChunk = mTile * tableParts;
     int64_t lines = llvm::divideCeil(unitsPerPass * unit.unitColumns / 16 * linesPerChunk, rowBlocks);
     Value nextBlock = add(mBlock, 1), firstChunk = mul(firstUnit, unit.unitColumns / 16);
-    keepLoop(lines, {}, [&](Value i, SmallVector<Value> &) {
+    loopOver(lines, {}, [&](Value i, SmallVector<Value> &) {
       Value line = add(mul(nBlock, lines), i), lineOfChunk = rem(line, linesPerChunk);
       SmallVector<Value> place = {nextBlock, add(firstChunk, div(line, linesPerChunk)), div(lineOfChunk, tableParts),
                                   mul(rem(lineOfChunk, tableParts), elutq::kLineBytes)};

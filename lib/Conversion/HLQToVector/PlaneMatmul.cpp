@@ -109,7 +109,7 @@ private:
         }
       };
       if (!addsProducts()) {
-        sums = keepLoop(dwordsPerChunk, sums, emitDword);
+        sums = loopOver(dwordsPerChunk, sums, emitDword);
         return;
       }
       for (int64_t dword = 0; dword < dwordsPerChunk; ++dword)

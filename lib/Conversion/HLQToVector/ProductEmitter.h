@@ -200,7 +200,7 @@ protected:
       return values;
     }
     int64_t blockBytes = block * 16 / unit.stepColumns * unit.vectorBytes;
-    return keepLoop(chunks / block, values, [&](mlir::Value i, llvm::SmallVector<mlir::Value> &values) {
+    auto emitBlock = [&](mlir::Value i, llvm::SmallVector<mlir::Value> &values) {
       mlir::Value chunk = mul(i, block), byte = mul(i, blockBytes);
       if (u.loopChunk) {
         chunk = add(chunk, u.loopChunk);
@@ -208,24 +208,28 @@ protected:
       }
       for (int64_t c = 0; c < block; ++c)
         body(u.chunk + c, chunk, byte, values);
-    });
+    };
+    return loopOver(chunks / block, values, emitBlock, /*keep=*/true);
   }
 
-  /// Runs `body` `count` times, in a loop that LLVM does not unroll: it would load what many iterations need at once, add
-  /// their sums to each other first, and spill.
+  /// Runs `body` `count` times. With `keep`, LLVM does not unroll the loop: it would load what many iterations need at once,
+  /// in an order that is not the memory's, add their sums to each other first, and spill.
   llvm::SmallVector<mlir::Value>
-  keepLoop(int64_t count, mlir::ValueRange values,
-           llvm::function_ref<void(mlir::Value, llvm::SmallVector<mlir::Value> &)> body) {
+  loopOver(int64_t count, mlir::ValueRange values,
+           llvm::function_ref<void(mlir::Value, llvm::SmallVector<mlir::Value> &)> body, bool keep = false) {
     using namespace mlir::LLVM;
-    auto unroll = LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
-    auto annotation =
-        LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
-    mlir::NamedAttribute hint(b.getStringAttr("llvm.loop_annotation"), annotation);
     auto emitBody = [&](mlir::Value i, mlir::ValueRange args) {
       llvm::SmallVector<mlir::Value> values(args);
       body(i, values);
       return values;
     };
+    if (!keep)
+      return loop(index(0), index(count), 1, values, emitBody);
+    auto unroll = LoopUnrollAttr::get(b.getContext(), /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
+    auto annotation =
+        LoopAnnotationAttr::get(b.getContext(), {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+    // The branches that the loop becomes take attributes of the dialect llvm over, by their names.
+    mlir::NamedAttribute hint(b.getStringAttr("loop_annotation"), annotation);
     return loop(index(0), index(count), 1, values, emitBody, hint);
   }
 

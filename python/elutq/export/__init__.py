@@ -11,7 +11,9 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -71,24 +73,44 @@ def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *,
 
 
 @contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What would end the program does so behind this block: what is made in it is known to who clears it away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals end the main thread's work only.
+        return
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: received.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in received:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def _staged(output: Path) -> Iterator[Path]:
     """A temporary directory inside `output` whose files are moved to `output` if nothing fails."""
     created = [path for path in (output, *output.parents) if not path.exists()]
     if output.exists() and not output.is_dir():
         raise ExportError(f"'{output}' exists and is not a directory")
-    done = False
+    staging, done = None, False
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".elutq-export-", dir=output))
-        try:
-            yield staging
+        with _signals_wait():
+            output.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".elutq-export-", dir=output))
+        yield staging
+        with _signals_wait():
             # The model goes last: where it is, its data is.
             for path in sorted(staging.iterdir(), key=lambda path: path.name == "model.onnx"):
                 os.replace(path, output / path.name)
+            staging.rmdir()
             done = True
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
         if not done:
             for path in created:
                 with contextlib.suppress(OSError):
