@@ -107,7 +107,7 @@ class Ours:
         self.meta = json.loads(run(self.path, "--info", "--json"))
         self.name = f"ELUTQ W{bits} g{shape.facts['group']}, tables of {tables} bits"
         self.speed = {"prefill": 0.0, "decode": 0.0}
-        self.weight_bytes = 0
+        self.weight_bytes, self.huge_pages = 0, 0.0
 
     def measure(self) -> None:
         facts, args = self.shape.facts, self.shape.args
@@ -116,6 +116,7 @@ class Ours:
         decode = bench(facts["context"], facts["decode"], facts["repeat"])
         prefill = decode if facts["context"] == facts["prefill"] else bench(facts["prefill"], 0, facts["repeat"])
         self.weight_bytes = decode["decode_weight_bytes"]
+        self.huge_pages = round(decode["huge_page_bytes"] / decode["weights_bytes"], 2)
         for kind, result in (("prefill", prefill), ("decode", decode)):
             self.speed[kind] = max(self.speed[kind], result[f"{kind}_tok_s"])
 
@@ -212,6 +213,7 @@ def judge(ours: Ours, kind: str, peers: list[Llama | GenAI], bandwidth: float, w
             "decode_tok_s": round(ours.speed["decode"], 2), "bytes_per_token": tokens, "bandwidth_gb_s": bandwidth,
             "of_bandwidth": round(speed * tokens / bandwidth / 1e9, 3) if decode else None, "peer": best.name if best else None,
             "peer_tok_s": round(best.speed[kind], 2) if best else None, "ratio": round(speed / best.speed[kind], 2) if best else None,
+            "huge_pages": ours.huge_pages,
             "goal_tok_s": round(limit, 1) if limit else None, "goal": (" or " if choose is min else " and ").join(parts) or None,
             "verdict": verdict}
 
@@ -224,7 +226,7 @@ def peer_row(peer: Llama | GenAI, kind: str) -> dict:
 
 
 COLUMNS = (("work", 23, "<"), ("name", 33, "<"), ("tok/s", 8, ">"), ("MB/token", 9, ">"), ("of bw", 6, ">"), ("ratio", 6, ">"),
-           ("goal", 7, ">"), ("verdict", 12, "<"), ("", 0, "<"))
+           ("huge", 5, ">"), ("goal", 7, ">"), ("verdict", 12, "<"), ("", 0, "<"))
 
 
 def line(values: list) -> str:
@@ -236,7 +238,7 @@ def table_line(row: dict) -> str:
         return format(row[key] * scale, how) if row.get(key) is not None else ""
 
     return line([row["work"], row["name"], text("tok_s", ".1f"), text("bytes_per_token", ".0f", 1e-6), text("of_bandwidth", ".2f"),
-                 text("ratio", ".2f"), text("goal_tok_s", ".1f"), row["verdict"], row.get("goal") or ""])
+                 text("ratio", ".2f"), text("huge_pages", ".2f"), text("goal_tok_s", ".1f"), row["verdict"], row.get("goal") or ""])
 
 
 def measure(shape: Shape, wide_host: bool) -> Iterator[dict]:

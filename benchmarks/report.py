@@ -62,9 +62,9 @@ def goal_table(rows: list) -> str:
         share = f"{row['gops'] / roof(row):.2f}" if math.isfinite(roof(row)) else ""
         peer = f"{row['peer']} {row['peer_us']:.0f}" if row["peer"] else "no peer"
         lines.append([row["work"], kernel(row), microseconds(row["us"]), f"{row['gops']:.0f}",
-                      f"{row['gb_s']:.1f}", f"{row['of_bandwidth']:.2f}", share, peer, row["ratio"] or "", row["goal"] or "",
+                      f"{row['gb_s']:.1f}", f"{row['of_bandwidth']:.2f}", f"{row['huge_pages']:.2f}", share, peer, row["ratio"] or "", row["goal"] or "",
                       row["verdict"]])
-    return table(["product", "kernel", "µs", "GOPS", "GB/s", "of bandwidth", "of roof", "fastest peer, µs", "ratio", "goal", "verdict"],
+    return table(["product", "kernel", "µs", "GOPS", "GB/s", "of bandwidth", "huge pages", "of roof", "fastest peer, µs", "ratio", "goal", "verdict"],
                  lines)
 
 

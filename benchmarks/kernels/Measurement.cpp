@@ -43,6 +43,7 @@ Expected<Measurement> bench::measure(const Product &product, const ProductOption
   if (!memory)
     return memory.takeError();
   result.copies = memory->getCopies();
+  result.hugePageShare = memory->getHugePageShare();
 
   runtime::ThreadPool pool(how.threads);
   if (pool.getThreads() != how.threads)

@@ -33,6 +33,8 @@ struct Measurement {
   /// Operations per second; see measureCeiling.
   double ceiling = 0;
   int64_t copies = 0, samples = 0;
+  /// Of the weights.
+  double hugePageShare = 0;
   /// Largest deviation of a checked result by the mean magnitude of results; negative where not checked.
   double error = -1;
 };

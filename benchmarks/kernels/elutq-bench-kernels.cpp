@@ -162,6 +162,7 @@ static void print(const Options &all, const Product &product, const Measurement 
     if (result.ceiling > 0)
       number("ceiling_gops", result.ceiling / 1e9, "%.1f");
     json.attribute("bytes", product.packedBytes);
+    number("huge_pages", result.hugePageShare);
     json.attribute("copies", result.copies);
     json.attribute("samples", result.samples);
     number("compile_s", product.compileSeconds);

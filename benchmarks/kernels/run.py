@@ -169,7 +169,7 @@ def judge(row: dict, done: dict, wide_host: bool) -> None:
 
 
 COLUMNS = (("work", 34, "<"), ("kernel", 17, "<"), ("us", 10, ">"), ("GOPS", 7, ">"), ("GB/s", 6, ">"), ("of bw", 6, ">"),
-           ("peer", 16, "<"), ("peer us", 10, ">"), ("ratio", 6, ">"), ("verdict", 12, "<"), ("goal", 0, "<"))
+           ("huge", 5, ">"), ("peer", 16, "<"), ("peer us", 10, ">"), ("ratio", 6, ">"), ("verdict", 12, "<"), ("goal", 0, "<"))
 
 
 def short_kernel(text: str) -> str:
@@ -183,7 +183,8 @@ def line(values: list) -> str:
 
 def table_line(row: dict) -> str:
     return line([row["work"], short_kernel(row["kernel"]), f"{row['us']:.1f}", f"{row['gops']:.0f}", f"{row['gb_s']:.1f}",
-                 f"{row['of_bandwidth']:.2f}", row["peer"] or "no peer", f"{row['peer_us']:.1f}" if row["peer"] else "",
+                 f"{row['of_bandwidth']:.2f}", f"{row['huge_pages']:.2f}",
+                 row["peer"] or "no peer", f"{row['peer_us']:.1f}" if row["peer"] else "",
                  f"{row['ratio']:.2f}" if row["peer"] else "", row["verdict"], row["goal"] or ""])
 
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Tune/ProductMemory.h"
+#include "HugePages.h"
 #include "MappedFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
@@ -61,6 +62,10 @@ public:
   void touchPages() const {
     for (size_t i = 0; i < mapping.size(); i += 4096)
       static_cast<void>(*static_cast<const volatile uint8_t *>(mapping.data() + i));
+  }
+
+  double getHugePageShare() const {
+    return static_cast<double>(runtime::countHugePageBytes(mapping.data(), mapping.size())) / static_cast<double>(mapping.size());
   }
 
 private:
@@ -190,5 +195,6 @@ double ProductMemory::run(const Product &product, int64_t calls) {
 }
 
 int64_t ProductMemory::getCopies() const { return impl->copies; }
+double ProductMemory::getHugePageShare() const { return impl->weights.getHugePageShare(); }
 const float *ProductMemory::getInput() const { return reinterpret_cast<const float *>(impl->activations.data()); }
 const float *ProductMemory::getResult() const { return reinterpret_cast<const float *>(impl->results.data()); }

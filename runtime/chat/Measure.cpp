@@ -79,13 +79,14 @@ int Program::bench() {
   double decodeRate = decode > 0 ? static_cast<double>(decode) / getMedian(decodeSeconds) : 0;
   double bandwidth = decodeRate * static_cast<double>(info.decode_weight_bytes) / 1e9;
   int threads = elutq_session_threads(session.get());
+  uint64_t hugeBytes = elutq_model_huge_page_bytes(model.get());
   if (options.json) {
     std::printf("{\"threads\": %d, \"repeats\": %lld, \"prefill_tokens\": %lld, \"prefill_tok_s\": %.3f, "
                 "\"decode_tokens\": %lld, \"decode_tok_s\": %.3f, \"decode_weight_bytes\": %llu, "
-                "\"decode_weight_gb_s\": %.3f}\n",
+                "\"decode_weight_gb_s\": %.3f, \"weights_bytes\": %llu, \"huge_page_bytes\": %llu}\n",
                 threads, static_cast<long long>(options.benchRepeats), static_cast<long long>(prefill), prefillRate,
                 static_cast<long long>(decode), decodeRate, static_cast<unsigned long long>(info.decode_weight_bytes),
-                bandwidth);
+                bandwidth, static_cast<unsigned long long>(info.weights_bytes), static_cast<unsigned long long>(hugeBytes));
     return 0;
   }
   std::printf("threads  %d, median of %lld\n", threads, static_cast<long long>(options.benchRepeats));
@@ -94,6 +95,8 @@ int Program::bench() {
   if (decode > 0)
     std::printf("decode   %lld tokens: %.1f tok/s, %.2f GB/s of weights read\n", static_cast<long long>(decode), decodeRate,
                 bandwidth);
+  std::printf("weights  %.0f MB, %.0f of them in huge pages\n", static_cast<double>(info.weights_bytes) / 1e6,
+              static_cast<double>(hugeBytes) / 1e6);
   return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "elutq/runtime.h"
 
+#include "HugePages.h"
 #include "Model.h"
 #include "Sampler.h"
 #include "Session.h"
@@ -124,6 +125,10 @@ elutq_status elutq_model_info(const elutq_model *model, elutq_info *info) {
   full.has_tokenizer = data.tokenizer != nullptr;
   std::memcpy(info, &full, std::min<size_t>(info->struct_size, sizeof(full)));
   return ELUTQ_OK;
+}
+
+uint64_t elutq_model_huge_page_bytes(const elutq_model *model) {
+  return model ? countHugePageBytes(model->model->weights, model->model->weightsBytes) : 0;
 }
 
 const char *elutq_model_meta(const elutq_model *model, const char *key) {

@@ -119,6 +119,7 @@ TEST(Chat, information) {
   Result bench = run("--bench 20,10 --repeat 2 --json");
   EXPECT_EQ(bench.status, 0) << bench.output;
   EXPECT_NE(bench.output.find("\"decode_tok_s\": "), std::string::npos) << bench.output;
+  EXPECT_NE(bench.output.find("\"huge_page_bytes\": "), std::string::npos) << bench.output;
   Result perplexity = run("--tokens 1,2,3,4 --perplexity");
   EXPECT_EQ(perplexity.output.rfind("3 tokens predicted", 0), 0u) << perplexity.output;
   EXPECT_NE(run("--help").output.find("--repeat-penalty R"), std::string::npos);

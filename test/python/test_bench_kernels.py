@@ -40,6 +40,7 @@ def test_results_are_those_of_floats(params, param_type, bits, group, m, n, k):
         errors[tables] = row["error"]
         assert (row["bits"], row["M"], row["N"], row["K"], row["threads"]) == (bits, m, n, k, 2)
         assert row["us"] > 0 and row["us_best"] <= row["us"] and row["bandwidth_gb_s"] > 0 and row["of_bandwidth"] > 0
+        assert 0 <= row["huge_pages"] <= 1
         # Planes and parameters, and no more than the padding of the last rows beside them.
         scales = bits if params == "hlq" else 1
         groups = -(-k // group)

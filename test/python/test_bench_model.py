@@ -28,7 +28,8 @@ def bench(tmp_path):
     def run(ours: dict[str, float], theirs: dict[str, float] | None = None, isa: str = "avx512vbmi", arguments=()):
         write_program(tmp_path / "bin" / "elutq-compile", {})
         write_program(tmp_path / "bin" / "elutq-bench-bandwidth", {"2": {"threads": 2, "bandwidth_gb_s": 30.0}})
-        speeds = {"prefill_tok_s": ours["prefill"], "decode_tok_s": ours["decode"], "decode_weight_bytes": WEIGHTS}
+        speeds = {"prefill_tok_s": ours["prefill"], "decode_tok_s": ours["decode"], "decode_weight_bytes": WEIGHTS,
+                  "weights_bytes": 4 * WEIGHTS, "huge_page_bytes": 3 * WEIGHTS}
         write_program(tmp_path / "work" / "llama-7b-w2-t8-native", {"--info": {"isa": isa}, "--bench": speeds})
         peers = []
         if theirs:
@@ -51,6 +52,7 @@ def test_goals_met(bench, tmp_path):
     assert decode["bytes_per_token"] == WEIGHTS + CACHE
     assert decode["of_bandwidth"] == round(14.0 * (WEIGHTS + CACHE) / 30e9, 3)
     assert (decode["peer"], decode["peer_tok_s"], decode["ratio"]) == ("llama.cpp Q2_K", 9.0, 1.56)
+    assert decode["huge_pages"] == 0.75
     assert decode["goal_tok_s"] == max(round(0.9 * 30e9 / (WEIGHTS + CACHE), 1), 13.5) and decode["verdict"] == "PASS"
     assert (prefill["goal_tok_s"], prefill["ratio"], prefill["verdict"], prefill["bytes_per_token"]) == (36.0, 3.33, "PASS", None)
     assert [(row["name"], row["tok_s"], row["verdict"]) for row in (q2, q4)] == [(f"llama.cpp {kind}", 9.0, "peer") for kind in ("Q2_K", "Q4_0")]

@@ -40,6 +40,8 @@ public:
   double run(const Product &product, int64_t calls);
 
   int64_t getCopies() const;
+  /// How much of the weights lies in huge pages, 0 to 1. A mapped file has them where the system found free memory in one piece.
+  double getHugePageShare() const;
   /// The activations `[m][k]` of the first call, and the results `[m][n]` of the latest one.
   const float *getInput() const;
   const float *getResult() const;

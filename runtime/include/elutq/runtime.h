@@ -104,6 +104,11 @@ typedef struct elutq_info {
 /** Fills the fields that fit into info->struct_size, which the caller sets. Errors: ARGUMENT. */
 ELUTQ_API elutq_status elutq_model_info(const elutq_model *model, elutq_info *info);
 
+/** How many bytes of the weights this process reads through huge pages: 0 before the first token of mapped weights, and where the
+ *  system has none or does not say. The rest lies in pages of 4 KiB, which some machines read a third slower; copy_weights
+ *  helps. Takes milliseconds. */
+ELUTQ_API uint64_t elutq_model_huge_page_bytes(const elutq_model *model);
+
 /** The zero-terminated value of a meta key ("name", "quantization", "prompt_template", ...), owned by the model;
  *  NULL when there is no such key. */
 ELUTQ_API const char *elutq_model_meta(const elutq_model *model, const char *key);
