@@ -53,8 +53,10 @@ Expected<std::shared_ptr<const MappedFile>> MappedFile::open(StringRef path) {
 }
 
 MappedFile::MappedFile(ArrayRef<char> bytes, std::string identity) : bytes(bytes), identity(std::move(identity)) {
+  // A model that memory can hold together with what is made of it stays there for the next run.
+  auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   if (!bytes.empty())
-    addFileMapping(bytes);
+    addFileMapping(bytes, /*isReadOnce=*/bytes.size() > memory / 4);
 }
 
 MappedFile::~MappedFile() {

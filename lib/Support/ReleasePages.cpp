@@ -10,6 +10,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,10 +22,15 @@ namespace elutq {
 static constexpr size_t smallestRelease = 1 << 16;
 
 namespace {
-/// The mappings of files that are in use: where each ends, by where it begins.
+struct FileMapping {
+  uintptr_t end;
+  bool isReadOnce;
+};
+
+/// The mappings of files that are in use, by where each begins.
 struct Mappings {
   std::mutex mutex;
-  std::map<uintptr_t, uintptr_t> ends;
+  std::map<uintptr_t, FileMapping> byBegin;
 };
 } // namespace
 
@@ -33,33 +39,43 @@ static Mappings &getMappings() {
   return mappings;
 }
 
-void addFileMapping(ArrayRef<char> bytes) {
+void addFileMapping(ArrayRef<char> bytes, bool isReadOnce) {
   auto begin = reinterpret_cast<uintptr_t>(bytes.data());
   Mappings &mappings = getMappings();
   std::lock_guard<std::mutex> lock(mappings.mutex);
-  mappings.ends[begin] = begin + bytes.size();
+  mappings.byBegin[begin] = {begin + bytes.size(), isReadOnce};
 }
 
 void removeFileMapping(ArrayRef<char> bytes) {
   Mappings &mappings = getMappings();
   std::lock_guard<std::mutex> lock(mappings.mutex);
-  mappings.ends.erase(reinterpret_cast<uintptr_t>(bytes.data()));
+  mappings.byBegin.erase(reinterpret_cast<uintptr_t>(bytes.data()));
 }
 
-/// Whether `[begin, end)` lies in one mapping of a file. Pages of the heap would be lost by the advice below.
-static bool isFileMapped(uintptr_t begin, uintptr_t end) {
+/// The mapping of a file that `[begin, end)` lies in. Pages of the heap would be lost by the advice below.
+static std::optional<FileMapping> findFileMapping(uintptr_t begin, uintptr_t end) {
   Mappings &mappings = getMappings();
   std::lock_guard<std::mutex> lock(mappings.mutex);
-  auto next = mappings.ends.upper_bound(begin);
-  return next != mappings.ends.begin() && end <= std::prev(next)->second;
+  auto next = mappings.byBegin.upper_bound(begin);
+  if (next == mappings.byBegin.begin() || end > std::prev(next)->second.end)
+    return std::nullopt;
+  return std::prev(next)->second;
 }
 
 void releasePages(ArrayRef<char> bytes) {
   static const uintptr_t page = ::sysconf(_SC_PAGESIZE);
   uintptr_t begin = alignTo(reinterpret_cast<uintptr_t>(bytes.data()), page);
   uintptr_t end = alignDown(reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size(), page);
-  if (bytes.size() >= smallestRelease && begin < end && isFileMapped(begin, end))
-    ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  if (bytes.size() < smallestRelease || begin >= end)
+    return;
+  std::optional<FileMapping> mapping = findFileMapping(begin, end);
+  if (!mapping)
+    return;
+#ifdef MADV_PAGEOUT
+  if (mapping->isReadOnce)
+    ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_PAGEOUT);
+#endif
+  ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }
 
 } // namespace elutq

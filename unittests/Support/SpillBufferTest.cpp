@@ -7,9 +7,14 @@
 
 #include "elutq/Support/SpillBuffer.h"
 
+#include "elutq/Support/ReleasePages.h"
+#include "llvm/ADT/STLExtras.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <vector>
 
@@ -61,6 +66,47 @@ TEST(SpillBufferTest, ReleaseFreesMemory) {
   EXPECT_EQ(countResidentBytes(buffer.getData()), buffer.getData().size());
   releasePages(buffer.getData());
   EXPECT_EQ(countResidentBytes(buffer.getData()), 0u);
+}
+
+/// How much of a mapped file the system's cache holds.
+size_t countCachedBytes(llvm::ArrayRef<char> data) {
+  size_t page = ::sysconf(_SC_PAGESIZE);
+  std::vector<unsigned char> pages((data.size() + page - 1) / page);
+  EXPECT_EQ(::mincore(const_cast<char *>(data.data()), data.size(), pages.data()), 0);
+  return llvm::count_if(pages, [](unsigned char state) { return state & 1; }) * page;
+}
+
+// A file that is read once leaves the system's cache, and can be read again all the same.
+TEST(SpillBufferTest, ReleaseOfFilesReadOnce) {
+  constexpr size_t size = 3 << 20;
+  char path[] = "./elutq-release-XXXXXX";
+  int fd = ::mkstemp(path);
+  ASSERT_GE(fd, 0);
+  std::vector<char> bytes(size);
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<char>(i * 11);
+  ASSERT_EQ(::write(fd, bytes.data(), size), static_cast<ssize_t>(size));
+  ASSERT_EQ(::fsync(fd), 0);
+  struct statfs system;
+  ASSERT_EQ(::fstatfs(fd, &system), 0);
+  for (bool isReadOnce : {false, true}) {
+    void *address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    ASSERT_NE(address, MAP_FAILED);
+    llvm::ArrayRef<char> data(static_cast<const char *>(address), size);
+    addFileMapping(data, isReadOnce);
+    ASSERT_EQ(data, llvm::ArrayRef(bytes));
+    EXPECT_EQ(countCachedBytes(data), size);
+    releasePages(data);
+    EXPECT_EQ(countResidentBytes(data), 0u);
+    // Files in memory have nowhere else to go.
+    if (system.f_type != TMPFS_MAGIC)
+      EXPECT_EQ(countCachedBytes(data), isReadOnce ? 0 : size);
+    ASSERT_EQ(data, llvm::ArrayRef(bytes));
+    removeFileMapping(data);
+    ::munmap(address, size);
+  }
+  ::close(fd);
+  ::unlink(path);
 }
 
 // Pages of the heap hold the only copy of their bytes.
