@@ -189,10 +189,5 @@ Error elutq::writeLibrary(const Package &package, StringRef output) {
   auto code = OutputFile::adopt(linked.path, library);
   if (!code)
     return code.takeError();
-  // All three or none, as far as renaming allows.
-  if (Error error = weights->commit())
-    return error;
-  if (Error error = header->commit())
-    return error;
-  return code->commit();
+  return OutputFile::commitAll({&*weights, &*header, &*code});
 }

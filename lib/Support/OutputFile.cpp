@@ -6,17 +6,21 @@
 //===----------------------------------------------------------------------===//
 
 #include "elutq/Support/OutputFile.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Errno.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 using namespace llvm;
 using namespace elutq;
@@ -24,6 +28,34 @@ using namespace elutq;
 /// Pieces are whole huge pages of the file: file systems with large folios keep them as such, so that a mapping of the file reads
 /// from huge pages.
 static constexpr size_t kBufferBytes = size_t(2) << 20;
+
+namespace {
+/// What would end the process does so once this object is gone.
+class DeferredSignals {
+public:
+  DeferredSignals() {
+    received = 0;
+    struct sigaction action = {};
+    action.sa_handler = [](int number) { received = number; };
+    for (auto [number, before] : zip_equal(kNumbers, actions))
+      ::sigaction(number, &action, &before);
+  }
+  ~DeferredSignals() {
+    for (auto [number, before] : zip_equal(kNumbers, actions))
+      ::sigaction(number, &before, nullptr);
+    if (received)
+      ::raise(received);
+  }
+  DeferredSignals(const DeferredSignals &) = delete;
+  DeferredSignals &operator=(const DeferredSignals &) = delete;
+
+private:
+  static constexpr std::array<int, 3> kNumbers = {SIGINT, SIGTERM, SIGHUP};
+  static volatile std::sig_atomic_t received;
+  std::array<struct sigaction, kNumbers.size()> actions = {};
+};
+volatile std::sig_atomic_t DeferredSignals::received = 0;
+} // namespace
 
 bool elutq::isStream(StringRef path) {
   struct stat status;
@@ -55,17 +87,21 @@ OutputFile::OutputFile(std::string path, std::string temporary, int descriptor, 
 }
 
 OutputFile::OutputFile(OutputFile &&other)
-    : path(std::move(other.path)), destination(std::move(other.destination)), temporary(std::move(other.temporary)),
-      descriptor(other.descriptor), position(other.position), buffer(std::move(other.buffer)) {
-  other.descriptor = -1;
-}
+    : path(std::move(other.path)), destination(std::move(other.destination)),
+      temporary(std::exchange(other.temporary, std::string())), descriptor(std::exchange(other.descriptor, -1)),
+      position(other.position), buffer(std::move(other.buffer)) {}
 
 OutputFile::~OutputFile() {
-  if (descriptor < 0)
+  if (descriptor >= 0)
+    ::close(descriptor);
+  discard();
+}
+
+void OutputFile::discard() {
+  if (temporary.empty())
     return;
-  ::close(descriptor);
   sys::fs::remove(temporary);
-  sys::DontRemoveFileOnSignal(temporary);
+  sys::DontRemoveFileOnSignal(std::exchange(temporary, std::string()));
 }
 
 Expected<OutputFile> OutputFile::create(StringRef path, bool executable) {
@@ -145,20 +181,34 @@ Error OutputFile::writeAt(uint64_t offset, ArrayRef<char> bytes) {
   return writeRaw(bytes, offset);
 }
 
-Error OutputFile::commit() {
+/// Nothing more can go wrong with what was written.
+Error OutputFile::finish() {
   if (Error error = flush())
     return error;
-  int closed = ::close(descriptor);
-  int error = errno;
+  int closed = ::close(descriptor), error = errno;
   descriptor = -1;
-  std::error_code renamed;
   if (closed == 0)
-    renamed = sys::fs::rename(temporary, destination);
-  if (closed != 0 || renamed) {
-    sys::fs::remove(temporary);
-    sys::DontRemoveFileOnSignal(temporary);
-    return failure(closed != 0 ? error : renamed.value());
+    return Error::success();
+  discard();
+  return failure(error);
+}
+
+Error OutputFile::rename() {
+  if (std::error_code error = sys::fs::rename(temporary, destination)) {
+    discard();
+    return failure(error.value());
   }
-  sys::DontRemoveFileOnSignal(temporary);
+  sys::DontRemoveFileOnSignal(std::exchange(temporary, std::string()));
+  return Error::success();
+}
+
+Error OutputFile::commitAll(ArrayRef<OutputFile *> files) {
+  for (OutputFile *file : files)
+    if (Error error = file->finish())
+      return error;
+  DeferredSignals deferred;
+  for (OutputFile *file : files)
+    if (Error error = file->rename())
+      return error;
   return Error::success();
 }

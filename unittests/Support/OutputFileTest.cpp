@@ -14,7 +14,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 using namespace elutq;
 
@@ -139,6 +141,53 @@ TEST(OutputFileTest, SizeLimitIsAnError) {
   setrlimit(RLIMIT_FSIZE, &old);
   EXPECT_EQ(message, "cannot write '" + dir.path("out") + "': File too large");
   EXPECT_EQ(dir.files(), 0);
+}
+
+// Of files that belong together, none appears before all are written.
+TEST(OutputFileTest, FilesAppearTogether) {
+  TemporaryDirectory dir;
+  rlimit old;
+  getrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::string message;
+  {
+    auto small = OutputFile::create(dir.path("small")), large = OutputFile::create(dir.path("large"));
+    ASSERT_TRUE(small && large);
+    EXPECT_FALSE(small->write({'a'}));
+    EXPECT_FALSE(large->write(std::string(9000, 'x'))); // stays in the buffer
+    rlimit limit = {4096, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    message = llvm::toString(OutputFile::commitAll({&*small, &*large}));
+    setrlimit(RLIMIT_FSIZE, &old);
+  }
+  EXPECT_EQ(message, "cannot write '" + dir.path("large") + "': File too large");
+  EXPECT_EQ(dir.files(), 0);
+}
+
+// A signal between the first and the last of them ends the process behind the last.
+TEST(OutputFileTest, SignalsWaitForAllFiles) {
+  constexpr int count = 300;
+  TemporaryDirectory dir;
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::vector<OutputFile> files;
+    std::vector<OutputFile *> pointers;
+    for (int i = 0; i < count; ++i)
+      files.push_back(llvm::cantFail(OutputFile::create(dir.path("out" + std::to_string(i)))));
+    for (OutputFile &file : files)
+      pointers.push_back(&file);
+    llvm::cantFail(OutputFile::commitAll(pointers));
+    _exit(0);
+  }
+  int status = 0;
+  while (!dir.exists("out0"))
+    ASSERT_EQ(waitpid(child, &status, WNOHANG), 0);
+  kill(child, SIGTERM);
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) ? WTERMSIG(status) == SIGTERM : WEXITSTATUS(status) == 0);
+  EXPECT_EQ(dir.files(), count);
+  EXPECT_TRUE(dir.exists("out" + std::to_string(count - 1)));
 }
 
 TEST(OutputFileTest, LinksStay) {

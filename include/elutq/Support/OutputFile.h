@@ -38,15 +38,22 @@ public:
   /// Overwrites what was written before.
   llvm::Error writeAt(uint64_t offset, llvm::ArrayRef<char> bytes);
   /// Flushes, checks and renames.
-  llvm::Error commit();
+  llvm::Error commit() { return commitAll(this); }
+
+  /// The same of `files` that belong together, in this order: all of them are checked before the first appears, and a signal that
+  /// ends the process waits until all are there.
+  static llvm::Error commitAll(llvm::ArrayRef<OutputFile *> files);
 
 private:
   OutputFile(std::string path, std::string temporary, int descriptor, uint64_t position);
   llvm::Error flush();
+  llvm::Error finish();
+  llvm::Error rename();
+  void discard();
   llvm::Error writeRaw(llvm::ArrayRef<char> bytes, uint64_t offset);
   llvm::Error failure(int error) const;
 
-  /// The name for messages, the file that is replaced, and the one that is written.
+  /// The name for messages, the file that is replaced, and the one that is written, if it is still there.
   std::string path, destination, temporary;
   int descriptor = -1;
   uint64_t position = 0;

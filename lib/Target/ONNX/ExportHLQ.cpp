@@ -375,10 +375,8 @@ Error HLQExporter::run() {
   removeDeadTransposes();
   if (Error error = save(*file))
     return error;
-  // Both or none, as far as renaming allows; a model without its data would be the worse half.
-  if (Error error = dataFile->commit())
-    return error;
-  return file->commit();
+  // A model without its data would be the worse half.
+  return OutputFile::commitAll({&*dataFile, &*file});
 }
 
 /// Checks the model as an import does, on a copy: what is written keeps its functions and domains.
