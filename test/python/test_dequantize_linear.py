@@ -1,5 +1,7 @@
 """Weights as DequantizeLinear of constants: products and look-ups with them become hlq ops with the same codes, without loss."""
 
+import subprocess
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -65,7 +67,8 @@ def write_product(folder, kind, opset, form, layout, has_zero_points, scale_type
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "model.onnx")
     single = helper.make_graph([dequantize], "one", [], [value("w", TensorProto.FLOAT, shape)], tensors[:2 + has_zero_points])
-    floats = ReferenceEvaluator(helper.make_model(single, opset_imports=model.opset_import)).run(None, {})[0]
+    # The reference begins with opset 19, which changed types only.
+    floats = ReferenceEvaluator(helper.make_model(single, opset_imports=[helper.make_opsetid("", max(opset, 19))])).run(None, {})[0]
     return floats if by_rows else floats.T
 
 
@@ -92,6 +95,34 @@ def test_import_is_lossless(kind, opset, form, layout, has_zero_points, scale_ty
         wide = wide.astype(np.float64)
         assert len(constants[0]) == int(kind[-1])
     np.testing.assert_array_equal(((codes - points) * wide).astype(np.float32), expected)
+
+
+@pytest.mark.parametrize("kind, opset", [("int4", 21), ("uint4", 21), ("int2", 25), ("uint2", 25)])
+@pytest.mark.parametrize("place", ["typed", "external"])
+def test_where_codes_lie(kind, opset, place, compiler, tmp_path):
+    expected = write_product(tmp_path, kind, opset, "transposed", 32, True)
+    model = onnx.load(tmp_path / "model.onnx")
+    if place == "external":
+        onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    else:
+        for tensor in model.graph.initializer:
+            if tensor.name in "qz":
+                tensor.int32_data.extend(tensor.raw_data)  # A number for each byte.
+                tensor.ClearField("raw_data")
+                np.testing.assert_array_equal(numpy_helper.to_array(tensor).shape, tuple(tensor.dims))
+        onnx.save(model, tmp_path / "model.onnx")
+    (constants, group, zero_point), = imported_constants(compiler, tmp_path, dims=()).values()
+    scales, points, codes = read_hlq(constants, group, zero_point, K)
+    np.testing.assert_array_equal(((codes - points) * scales).astype(np.float32), expected)
+
+
+def test_codes_that_are_too_few(compiler, tmp_path):
+    write_product(tmp_path, "int4", 21, "MatMul", 32, False)
+    model = onnx.load(tmp_path / "model.onnx")
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-1]
+    onnx.save(model, tmp_path / "model.onnx")
+    result = subprocess.run([compiler.with_name("elutq-translate"), "--import-onnx", tmp_path / "model.onnx"], capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and f"'q': expected {N * K // 2} bytes of data for its shape, but got {N * K // 2 - 1}" in result.stderr
 
 
 def to_dequantize_linear(folder, is_signed):

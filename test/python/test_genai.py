@@ -127,7 +127,7 @@ def imported_constants(compiler, model, dims=("batch_size=1", "sequence_length=1
     constants = {}
     for value, key, shape, kind in re.findall(r'(%\S+) = "arith.constant"\(\) <\{value = dense_resource<("[^"]+"|[^>]+)> : '
                                               r'tensor<([\dx]*)x(\w+)>', text):
-        dtype = {"i8": np.uint8, "ui8": np.uint8, "f32": np.float32, "i64": np.int64}[kind]
+        dtype = {"i8": np.uint8, "ui8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}[kind]
         constants[value] = np.frombuffer(blobs[key.strip('"')], dtype).reshape([int(size) for size in shape.split("x")])
     # One number for all elements.
     for value, number, shape in re.findall(r'(%\S+) = "arith.constant"\(\) <\{value = dense<([-+.\de]+)> : tensor<([\dx]+)xf32>', text):

@@ -78,7 +78,10 @@ def test_products(bits, block, zero_points, compiler, tmp_path):
     actual, terms = imported(compiler, tmp_path, bits)
     # Zeros are rounded to f32 once: half a unit in the last place of what is added up.
     assert np.all(np.abs(actual - expected) <= np.spacing(terms.astype(np.float32)))
-    np.testing.assert_array_equal(expected, run(tmp_path, np.eye(K, dtype=np.float32)).T)
+    if zero_points != "float":
+        np.testing.assert_array_equal(run(tmp_path, np.eye(K, dtype=np.float32)).T, expected)
+    elif bits < 8:  # ONNX Runtime refuses float zero points of 8 bits, and rounds the products with the others, too.
+        assert np.all(np.abs(run(tmp_path, np.eye(K, dtype=np.float32)).T - actual) <= np.spacing(terms.astype(np.float32)))
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -5,7 +5,7 @@
 // CHECK-SAME:    %[[X:[a-z0-9]+]]: tensor<3x32xf32>
 // CHECK-DAG:     %[[C:.*]] = arith.constant dense<{{\[\[\[}}8, 0, 8, {{.*}}]]]> : tensor<1x2x8xui8>
 // CHECK-DAG:     %[[S:.*]] = arith.constant dense<{{\[\[}}5.000000e-01, 2.000000e+00]]> : tensor<1x2xf32>
-// CHECK:         onnx.contrib.MatMulNBits %[[X]], %[[C]], %[[S]], %{{.*}}, %{{.*}}, %{{.*}} {K = 32 : i64, N = 1 : i64, bits = 4 : i64, block_size = 16 : i64}
+// CHECK:         onnx.contrib.MatMulNBits %[[X]], %[[C]], %[[S]], %{{.*}}, %{{.*}}, %{{.*}} {K = 32 : i64, N = 1 : i64, block_size = 16 : i64}
 // CHECK-SAME:      (tensor<3x32xf32>, tensor<1x2x8xui8>, tensor<1x2xf32>, none, none, none) -> tensor<3x1xf32>
 // CHECK-NOT:     onnx.DequantizeLinear
 func.func @rows(%x: tensor<3x32xf32>) -> tensor<3x1xf32> {
@@ -26,7 +26,7 @@ func.func @rows(%x: tensor<3x32xf32>) -> tensor<3x1xf32> {
 // CHECK-DAG:     arith.constant dense<{{\[\[\[}}17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 0, 0, 0, 0, 0, 0]], {{\[\[}}34, {{.*}}]]]> : tensor<2x1x16xui8>
 // CHECK-DAG:     arith.constant dense<{{\[\[}}5.000000e-01], [3.000000e+00]]> : tensor<2x1xf32>
 // CHECK-DAG:     arith.constant dense<0> : tensor<2x1xui8>
-// CHECK:         onnx.contrib.MatMulNBits %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %arg1 {K = 20 : i64, N = 2 : i64, bits = 4 : i64, block_size = 32 : i64}
+// CHECK:         onnx.contrib.MatMulNBits %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %arg1 {K = 20 : i64, N = 2 : i64, block_size = 32 : i64}
 func.func @columns(%x: tensor<3x20xf32>, %bias: tensor<2xf32>) -> tensor<3x2xf32> {
   %none = onnx.None
   %q = arith.constant dense<[[1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2]]> : tensor<20x2xui4>
@@ -61,8 +61,8 @@ func.func @tied(%ids: tensor<1x3xi64>) -> tensor<1x3x2xf32> {
 // A scale for each column of K is none for a group of columns: the floats become a constant. So do those that are no matrix of a product.
 // CHECK-LABEL: func.func @floats(
 // CHECK-DAG:     %[[W:.*]] = arith.constant dense<{{\[\[}}-5.000000e-01, 5.000000e-01], [6.000000e+00, -2.800000e+01]]> : tensor<2x2xf32>
-// CHECK-DAG:     %[[B:.*]] = arith.constant dense<{{\[}}-2.500000e-01, 7.500000e-01]> : tensor<2xf32>
 // CHECK:         onnx.MatMul %arg0, %[[W]]
+// CHECK:         %[[B:.*]] = arith.constant dense<{{\[}}-2.500000e-01, 7.500000e-01]> : tensor<2xf32>
 // CHECK:         onnx.Add %{{.*}}, %[[B]]
 func.func @floats(%x: tensor<3x2xf32>) -> tensor<3x2xf32> {
   %none = onnx.None
