@@ -15,6 +15,7 @@ from .solver import dequantize
 from .tensors import Tensors
 
 DOMAIN = "ai.elutq"
+FUNCTIONS = Path(__file__).with_name("hlq_functions.txt")
 PARTS = ("planes", "scales", "zeros")
 
 
@@ -23,7 +24,8 @@ class HLQMatrix:
     """`w[n, k] = sum_j scales[n, g, j] * bit_j(n, k) + zeros[n, g]` with `g = k // group_size`.
 
     planes: u8 [bits, N, G * group_size / 8], the lowest bit first; with 8 bits the codes themselves, [1, N, G * group_size].
-    scales: [N, G, planes], zeros: [N, G], f16 or f32. With compact parameters scales [N, G, 1] and zeros u8 [N, G, bits + 1]: the scale of each
+    scales: [N, G, planes], zeros: [N, G], f16 or f32. One scale [N, G, 1] is that of the lowest plane; those
+    above have twice as much each. With compact parameters scales [N, G, 1] and zeros u8 [N, G, bits + 1]: the scale of each
     plane in units of the only one, and 128 more than the zero.
     """
 
@@ -42,6 +44,12 @@ class HLQMatrix:
     def num_bytes(self) -> int:
         """Planes and parameters, padding of the last group included."""
         return self.planes.nbytes + self.scales.nbytes + self.zeros.nbytes
+
+
+def functions(opset: int) -> list[onnx.FunctionProto]:
+    """What HLQMatMul and HLQGather mean, in operators of this opset of ai.onnx."""
+    _, *bodies = FUNCTIONS.read_text(encoding="ascii").split("\n\n")
+    return [onnx.parser.parse_function(body.replace("OPSET", str(opset), 1)) for body in bodies]
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,10 @@ class HLQModel:
 
     def is_compact(self, name: str) -> bool:
         return len(self.tensors.initializers[f"{name}.zeros"].dims) == 3
+
+    def has_one_scale(self, name: str) -> bool:
+        """Whether the planes of a group have one scale, of which theirs are multiples."""
+        return self.tensors.initializers[f"{name}.scales"].dims[2] < self.slots[name].bits < 8
 
     def write(self, name: str, matrix: HLQMatrix) -> None:
         """Puts `matrix` in the place of the one of this name, which has the same form."""

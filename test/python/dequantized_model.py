@@ -10,12 +10,15 @@ from onnx import helper, numpy_helper
 def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, columns: int, group_size: int) -> np.ndarray:
     """The weights [N, columns] that planes [bits, N, G*g/8], scales [N, G, bits] and zeros [N, G] stand for.
 
-    Codes of 8 bits are one plane [1, N, G*g]. Compact: scales [N, G, 1], zeros [N, G, bits + 1], the planes' ratios and the zero raised by 128.
+    Codes of 8 bits are one plane [1, N, G*g]. One scale [N, G, 1] is that of the lowest plane.
+    Compact: scales [N, G, 1], zeros [N, G, bits + 1], the planes' ratios and the zero raised by 128.
     """
     group = np.arange(columns) // group_size
     if zeros.ndim == 3:
         ratios, scales = zeros.astype(np.float32), scales.astype(np.float32)
         scales, zeros = scales * ratios[:, :, :-1], scales[:, :, 0] * (ratios[:, :, -1] - 128)
+    if planes.shape[2] < columns and scales.shape[2] < planes.shape[0]:  # One scale: each plane counts twice as much as that below.
+        scales = scales.astype(np.float32) * np.exp2(np.arange(planes.shape[0], dtype=np.float32))
     weights = zeros.astype(np.float32)[:, group]
     for plane in range(planes.shape[0]):
         has_codes = planes.shape[2] >= columns

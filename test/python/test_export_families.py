@@ -145,7 +145,7 @@ def test_logits_match_transformers(name, tmp_path):
     ({"num_hidden_layers": 4}, "lacks the tensor 'model.layers.3.input_layernorm.weight'"),
     ({"vocab_size": 62}, r"'model.embed_tokens.weight' has the shape \[61, 24\], expected \[62, 24\]"),
     ({"vocab_size": True}, "expected an integer"),
-    ({"quantization_config": {}}, "quantized weights"),
+    ({"quantization_config": {"quant_method": "fp8"}}, "'fp8' are not supported"),
 ])
 def test_refused_configurations(change, message, tmp_path):
     config = CONFIGS["llama"]

@@ -281,6 +281,11 @@ def test_errors(decoder, quantized, tokens, tmp_path, capsys):
     assert "there is no folder for" in fails(capsys, quantized, *known, "-o", tmp_path / "no" / "o.onnx")
     run_compiler(decoder, tmp_path / "compact.onnx", emit="hlq-onnx", quantize="hlq:bits=2,group=16,params=compact")
     assert "has compact parameters, which cannot be tuned: quantize the model with --params hlq" in fails(capsys, tmp_path / "compact.onnx", *known)
+    model = onnx.load(quantized)
+    scales = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(".scales"))
+    scales.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scales)[..., :1], scales.name))
+    onnx.save(model, tmp_path / "uniform.onnx")
+    assert "has one scale for all planes of a group, which cannot be tuned" in fails(capsys, tmp_path / "uniform.onnx", *known)
     if not torch.cuda.is_available():
         assert "finds no CUDA device; choose --device cpu" in fails(capsys, quantized, *known, "--device", "cuda")
     (tmp_path / "empty.txt").write_text("")

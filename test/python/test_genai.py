@@ -75,10 +75,13 @@ def test_quantize_leaves_integers_alone(name, kinds, compiler, tmp_path):
     assert {node for node, _, _, params in rows if params == "hlq f16"} <= {"/model/embed_tokens/Gather"}
 
 
-@pytest.mark.parametrize("name", FLOAT)
-def test_quantized_model_as_onnx(name, compiler, tmp_path):
+@pytest.mark.parametrize("name, quantization", [
+    *((name, "hlq:bits=4,group=32") for name in FLOAT),
+    *(("gemma3-fp32", f"hlq:bits={bits},group={group},params={params},embedding={bits},head={bits}") for bits, group, params in
+      [(1, 32, "hlq"), (1, 64, "compact"), (2, 128, "hlq"), (2, 16, "compact"), (3, 0, "hlq"), (3, 128, "compact"), (4, 256, "hlq"), (4, 64, "compact")])])
+def test_quantized_model_as_onnx(name, quantization, compiler, tmp_path):
     """It compiles to the same bits as the float model does with the same quantization, and ONNX Runtime runs it."""
-    model, quantization = write_model(name, tmp_path / "model"), "hlq:bits=4,group=32"
+    model = write_model(name, tmp_path / "model")
     quantized = shutil.copytree(model, tmp_path / "quantized", ignore=shutil.ignore_patterns("model.onnx*"))
     elutq.compile(model / "model.onnx", quantized / "model.onnx", emit="hlq-onnx", quantize=quantization)
     operators = {node.op_type for node in onnx.load(quantized / "model.onnx", load_external_data=False).graph.node}
@@ -112,20 +115,23 @@ def test_malformed_embedding(compiler, tmp_path):
 
 # Losslessness: the constants of hlq.linear and hlq.gather against what ONNX Runtime's kernels make of the codes.
 
-def imported_constants(compiler, model):
+def imported_constants(compiler, model, dims=("batch_size=1", "sequence_length=1")):
     """By node: the constant operands, the group size and the zero point of each hlq op, from the printed module."""
-    bindings = [f"--bind-dim={name}" for name in ("batch_size=1", "sequence_length=1")]
+    bindings = [f"--bind-dim={name}" for name in dims]
     imported = subprocess.run([compiler.with_name("elutq-translate"), "--import-onnx", "-mlir-print-debuginfo", *bindings, model / "model.onnx"], check=True,
                               capture_output=True).stdout
-    text = subprocess.run([compiler.with_name("elutq-opt"), "-convert-onnx-to-hlq", "-mlir-print-debuginfo", "-mlir-print-op-generic"],
+    text = subprocess.run([compiler.with_name("elutq-opt"), "-recognize-onnx", "-convert-onnx-to-hlq", "-mlir-print-debuginfo", "-mlir-print-op-generic"],
                           input=imported, check=True, capture_output=True).stdout.decode()
     blobs = {key.strip('"'): bytes.fromhex(data)[4:] for key, data in re.findall(r'("[^"]+"|[\w.]+): "0x([0-9A-Fa-f]*)"', text)}
     names = dict(re.findall(r'^(#loc\d*) = loc\("([^"]*)"', text, re.M))
     constants = {}
     for value, key, shape, kind in re.findall(r'(%\S+) = "arith.constant"\(\) <\{value = dense_resource<("[^"]+"|[^>]+)> : '
                                               r'tensor<([\dx]*)x(\w+)>', text):
-        dtype = {"i8": np.uint8, "ui8": np.uint8, "f32": np.float32, "i64": np.int64}[kind]
+        dtype = {"i8": np.uint8, "ui8": np.uint8, "f32": np.float32, "i32": np.int32, "i64": np.int64}[kind]
         constants[value] = np.frombuffer(blobs[key.strip('"')], dtype).reshape([int(size) for size in shape.split("x")])
+    # One number for all elements.
+    for value, number, shape in re.findall(r'(%\S+) = "arith.constant"\(\) <\{value = dense<([-+.\de]+)> : tensor<([\dx]+)xf32>', text):
+        constants[value] = np.full([int(size) for size in shape.split("x")], np.float32(number))
     found = {}
     for operands, attributes, location in re.findall(r'"hlq\.(?:linear|gather)"\(([^)]*)\) <\{([^}]*)\}>.*loc\((#loc\d*)\)', text):
         integers = dict(re.findall(r"(group_size|zero_point) = (\d+)", attributes))

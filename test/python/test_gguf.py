@@ -3,21 +3,30 @@
 import json
 import shutil
 import struct
+from collections import Counter
 
+import dequantized_model
 import gguf
 import numpy as np
+import onnx
 import pytest
 
+import elutq
 from elutq.cli import main
 from elutq.errors import ExportError
 from elutq.export import export_model, open_checkpoint
-from elutq.export.gguf_file import GGUFError, read_gguf
+from elutq.export.gguf_codes import read_codes
+from elutq.export.gguf_file import GGUFError, GGUFTensor, read_gguf
 from onnx_session import OnnxSession
 from tiny_gguf import write_gguf
 from tiny_models import CONFIGS, Reference, random_weights
 
 TOKENS = [3, 60, 0, 17, 17, 5, 44, 9, 30]
-TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "TQ1_0", "TQ2_0"]
+# Of uniform types: bits, group, type of parameters as HLQ, and where a block has numbers in half precision.
+UNIFORM = {"Q4_0": (4, 32, "f2", [0]), "Q4_1": (4, 32, "f2", [0, 2]), "Q5_0": (8, 32, "f2", [0]), "Q5_1": (8, 32, "f2", [0, 2]),
+           "Q8_0": (8, 32, "f2", [0]), "Q2_K": (2, 16, "f4", [80, 82]), "Q3_K": (3, 16, "f4", [108]), "Q4_K": (4, 32, "f4", [0, 2]),
+           "Q5_K": (8, 32, "f4", [0, 2]), "Q6_K": (8, 16, "f4", [208]), "TQ1_0": (2, 256, "f2", [52]), "TQ2_0": (2, 256, "f2", [64])}
 
 
 @pytest.mark.parametrize("name", ["llama", "llama-linear", "qwen2-global", "qwen3", "gemma3"])
@@ -87,6 +96,65 @@ def test_quantized_files_export_their_dequantized_values(kind, tmp_path):
                for name, value in weights.items()}
     logits = OnnxSession(tmp_path / "onnx").feed(TOKENS)
     np.testing.assert_allclose(logits, Reference(config, rounded).logits(TOKENS), rtol=3e-4, atol=3e-5)
+
+
+def random_blocks(kind, rows, columns, rng, size=0.1):
+    """Blocks of any bytes, whose numbers in half precision are finite."""
+    block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+    raw = rng.integers(0, 256, (rows, columns // block, block_bytes), np.uint8)
+    for offset in UNIFORM[kind.name][3]:
+        raw[:, :, offset:offset + 2] = (rng.standard_normal((rows, columns // block, 1)) * size).astype("<f2").view(np.uint8)
+    return raw.reshape(rows, -1)
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_codes_stand_for_the_same_values(name):
+    """As codes and as planes, bit for bit."""
+    kind = gguf.GGMLQuantizationType[name]
+    bits, group, dtype, _ = UNIFORM[name]
+    raw = random_blocks(kind, 37, 512, np.random.default_rng(9))
+    expected = gguf.dequantize(raw, kind)
+    matrix = read_codes(GGUFTensor("t", kind, (37, 512), raw))
+    assert (matrix.bits, matrix.group_size) == (bits, group)
+    np.testing.assert_array_equal(matrix.dequantize(), expected)
+    planes = matrix.hlq("t")
+    assert planes.scales.dtype == planes.zeros.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(dequantized_model.dequantize(planes.planes, planes.scales, planes.zeros, 512, group), expected)
+
+
+@pytest.mark.parametrize("name", ["IQ4_NL", "MXFP4", "BF16"])
+def test_types_that_have_no_codes(name):
+    kind = gguf.GGMLQuantizationType[name]
+    assert read_codes(GGUFTensor("t", kind, (2, 256), np.zeros((2, 1), np.uint8))) is None
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_quantized_files_keep_their_bits(name, tmp_path):
+    kind, rng = gguf.GGMLQuantizationType[name], np.random.default_rng(14)
+    config = {**CONFIGS["llama"], "hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "head_dim": 64, "num_hidden_layers": 1}
+    weights = random_weights(config, seed=13)
+    values = {}
+    # So large that weights deviate by about 1 / 16.
+    size = 0.06 / np.std(gguf.dequantize(random_blocks(kind, 64, 256, rng, size=1), kind))
+
+    def blocks(value, _):
+        raw = random_blocks(kind, *value.shape, rng, size)
+        values[value.tobytes()] = gguf.dequantize(raw, kind)
+        return raw
+
+    write_gguf(tmp_path / "model.gguf", config, weights, quantization=kind, quantize=blocks)
+    assert main(["export", str(tmp_path / "model.gguf"), "-o", str(tmp_path / "onnx"), "-q", "--quantized", "keep"]) == 0
+    assert main(["export", str(tmp_path / "model.gguf"), "-o", str(tmp_path / "float"), "-q"]) == 0
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx", load_external_data=False).graph.node)
+    assert (operators["HLQMatMul"], operators["HLQGather"], operators["MatMul"]) == (8, 1, 0) and len(values) == 9
+    expected = OnnxSession(tmp_path / "float").feed(TOKENS)
+    np.testing.assert_allclose(OnnxSession(tmp_path / "onnx").feed(TOKENS), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    elutq.compile(tmp_path / "onnx" / "model.onnx", tmp_path / "tiny", emit="lib", arguments=["--kv-cache=f32", "--chunk=4"])
+    session = elutq.Model(tmp_path / "libtiny.so").session()
+    error = np.abs(np.stack([session.decode(token) for token in TOKENS]) - expected).max()
+    assert error <= 0.03 * np.ptp(expected)
+    session.reset()
+    assert np.abs(session.prefill(TOKENS) - expected[-1]).max() <= 0.03 * np.ptp(expected)
 
 
 def test_metadata_equals_the_gguf_package(tmp_path):

@@ -11,6 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from elutq.hlq_onnx import HLQMatrix, functions
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("ELUTQ_BUILD_DIR", ROOT / "build" / "release"))
 TRANSLATE = BUILD / "bin" / "elutq-translate"
@@ -47,7 +49,8 @@ def dequantize(model, name, columns, group_size):
 
 
 @pytest.mark.parametrize("params", ["hlq", "compact"])
-@pytest.mark.parametrize("bits, group_size, columns", [(1, 16, 48), (2, 32, 100), (3, 64, 64), (4, 128, 200), (8, 32, 100)])
+@pytest.mark.parametrize("bits, group_size, columns", [(1, 16, 48), (2, 32, 100), (3, 64, 64), (4, 128, 200), (8, 32, 100), (2, 256, 300), (3, 320, 300),
+                                                       (1, 256, 256)])
 def test_products_and_lookups(tmp_path, bits, group_size, columns, params):
     # A tied table, a layer with its own weights and one with a bias; K is not always a multiple of the group.
     rng = np.random.default_rng(bits)
@@ -101,6 +104,36 @@ def test_import_reads_it_back(tmp_path):
     imported = subprocess.run([TRANSLATE, "--import-onnx", target], capture_output=True, text=True, timeout=60, check=True)
     assert "onnx.elutq.HLQMatMul" in imported.stdout
     assert "{K = 64 : i64, N = 32 : i64, bits = 2 : i64, group_size = 32 : i64}" in imported.stdout
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_one_scale_for_all_planes(bits, dtype, tmp_path):
+    """Each plane counts twice as much as the one below. Rows looked up have the very values of the definition, as one rounding gives them."""
+    rng = np.random.default_rng(bits)
+    n, k, group = 24, 80, 32
+    codes = rng.integers(0, 1 << bits, (n, k), np.uint8)
+    padded = np.pad(codes, ((0, 0), (0, 16)))
+    planes = np.stack([np.packbits(padded >> j & 1, axis=1, bitorder="little") for j in range(bits)])
+    scales, zeros = rng.standard_normal((n, 3, 1)).astype(dtype), rng.standard_normal((n, 3)).astype(dtype)
+    nodes = [helper.make_node("HLQGather", ["ids", "w.planes", "w.scales", "w.zeros"], ["e"], domain="ai.elutq", K=k, N=n, bits=bits, group_size=group),
+             helper.make_node("HLQMatMul", ["e", "w.planes", "w.scales", "w.zeros"], ["y"], domain="ai.elutq", K=k, N=n, bits=bits, group_size=group)]
+    tensors = [numpy_helper.from_array(array, f"w.{name}") for name, array in (("planes", planes), ("scales", scales), ("zeros", zeros))]
+    graph = helper.make_graph(nodes, "main", [value("ids", TensorProto.INT64, [n])],
+                              [value("e", TensorProto.FLOAT, [n, k]), value("y", TensorProto.FLOAT, [n, n])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid("ai.elutq", 1)], ir_version=10,
+                              functions=functions(23))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "model.onnx")
+    columns = np.arange(k) // group
+    wide, zero = scales[:, columns, 0].astype(np.float64), zeros[:, columns].astype(np.float64)
+    expected = ((wide * codes).astype(np.float32).astype(np.float64) + zero).astype(np.float32)
+    looked_up, y = run(tmp_path / "model.onnx", {"ids": np.arange(n)})
+    if dtype == np.float16:  # Products with the bits are exact then.
+        np.testing.assert_array_equal(looked_up, expected)
+        np.testing.assert_array_equal(HLQMatrix(planes, scales, zeros, bits, k, group).dequantize(), expected)
+    np.testing.assert_allclose(looked_up, wide * codes + zero, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(y, expected @ expected.T, rtol=1e-4, atol=1e-3)
 
 
 def test_half_activations(tmp_path):

@@ -179,6 +179,15 @@ def test_compact_parameters_are_whole_numbers_of_a_step(bits):
         assert result.loss.sum() < (1.01 if options.rounds else 1.04) * free.loss.sum()
 
 
+@pytest.mark.parametrize("levels, bits, kind", [((-1, 0, 1), 2, "hlq"), ((-1, 0, 1), 2, "ternary"), ((-1, 1), 1, "hlq"), ((0, 1), 1, "uniform")])
+def test_ternary_and_binary_weights_are_found(levels, bits, kind):
+    """Such matrices are special cases of two planes and of one."""
+    rng = np.random.default_rng(4)
+    scales = rng.uniform(0.01, 0.1, (33, 4, 1)).astype(np.float16).astype(np.float32)
+    weights = (rng.choice(levels, (33, 4, 64)) * scales).astype(np.float32).reshape(33, 256)
+    np.testing.assert_array_equal(solve(weights, bits=bits, group=64, kind=kind).dequantize(), weights)
+
+
 def test_eight_bits_are_never_compact():
     w, _ = problem(9, 50, 7)
     result = solve(w, bits=8, group=32, kind="compact")

@@ -27,8 +27,8 @@ def gguf_name(name: str, gemma: bool) -> str:
 
 
 def write_gguf(path: Path, config: dict, weights: dict[str, np.ndarray], *, quantization=gguf.GGMLQuantizationType.F32,
-               rope_factors: np.ndarray | None = None, tokenizer: dict | None = None) -> None:
-    """`weights` in Hugging Face's names. Matrices are stored as `quantization` where their rows are whole blocks."""
+               quantize=gguf.quantize, rope_factors: np.ndarray | None = None, tokenizer: dict | None = None) -> None:
+    """`weights` in Hugging Face's names. Matrices are stored as `quantization` where their rows are whole blocks, which `quantize` makes."""
     architecture = {"gemma3_text": "gemma3"}.get(config["model_type"], config["model_type"])
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config["num_hidden_layers"])
@@ -66,7 +66,7 @@ def write_gguf(path: Path, config: dict, weights: dict[str, np.ndarray], *, quan
             value = value + np.float32(1)
         block = gguf.GGML_QUANT_SIZES[quantization][0]
         if value.ndim == 2 and value.shape[1] % block == 0 and quantization != gguf.GGMLQuantizationType.F32:
-            writer.add_tensor(gguf_name(name, architecture == "gemma3"), gguf.quantize(value, quantization),
+            writer.add_tensor(gguf_name(name, architecture == "gemma3"), quantize(value, quantization),
                               raw_dtype=quantization)
         else:
             writer.add_tensor(gguf_name(name, architecture == "gemma3"), np.ascontiguousarray(value, np.float32))

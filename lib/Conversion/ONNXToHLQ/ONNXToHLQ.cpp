@@ -8,6 +8,7 @@
 #include "Planes.h"
 #include "elutq/Conversion/ONNXCommon.h"
 #include "elutq/Conversion/Passes.h"
+#include "elutq/Conversion/QuantizedConstant.h"
 #include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "elutq/Support/ConstantData.h"
@@ -16,6 +17,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 
 namespace elutq {
 #define GEN_PASS_DEF_CONVERTONNXTOHLQPASS
@@ -181,6 +183,30 @@ bool haveByteCodes(Value ratios, int64_t perGroup) {
   return true;
 }
 
+/// The integer `c >= 0` with `zero = -c * scale` in every group, if there is one: such zeros need no memory.
+std::optional<int64_t> findZeroPoint(Value scales, Value zeros) {
+  std::optional<ConstantData> scaleData = getConstantData(scales), zeroData = getConstantData(zeros);
+  Type element = scaleData ? scaleData->getType().getElementType() : Type();
+  if (!zeroData || !isa_and_present<Float32Type, Float16Type, BFloat16Type>(element))
+    return std::nullopt;
+  int64_t count = zeroData->getType().getNumElements();
+  auto read = [&](const ConstantData &data, int64_t i) { return readFloat(data.bytes.data(), element, data.isSplat ? 0 : i); };
+  std::optional<double> point;
+  for (int64_t i = 0; i < count; ++i) {
+    double scale = read(*scaleData, i), zero = read(*zeroData, i);
+    if (scale == 0 && zero == 0)
+      continue;
+    if (!point)
+      point = -zero / scale;
+    // In doubles the product of a small integer and a float is exact.
+    if (!(*point >= 0 && *point <= 255 && *point == std::floor(*point) && zero == -*point * scale))
+      return std::nullopt;
+  }
+  releasePages(scaleData->bytes);
+  releasePages(zeroData->bytes);
+  return point ? std::optional<int64_t>(static_cast<int64_t>(*point)) : std::nullopt;
+}
+
 /// The operands of an operator of this project's own domain: planes already, unsigned in ONNX. Codes of 8 bits are one plane there.
 template <typename OpTy>
 FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
@@ -204,9 +230,11 @@ FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
         zeros.getShape() != ArrayRef<int64_t>{n, groups, bits + 1})
       return refuse(op, "expected planes [bits, N, G * group_size / 8] of 1 to 4 bits, scales [N, G, 1] and uint8 zeros [N, G, bits + 1] with G = " +
                             Twine(groups));
-  } else if (planes.getShapedType().getShape() != ArrayRef(shape) || !scales || scales.getShape() != ArrayRef<int64_t>{n, groups, numPlanes} || !zeros ||
+  } else if (planes.getShapedType().getShape() != ArrayRef(shape) || !scales ||
+             (scales.getShape() != ArrayRef<int64_t>{n, groups, numPlanes} && scales.getShape() != ArrayRef<int64_t>{n, groups, 1}) || !zeros ||
              zeros.getShape() != ArrayRef<int64_t>{n, groups} || zeros.getElementType() != scales.getElementType())
-    return refuse(op, (hasCodes ? "expected codes [1, N, G * group_size], scales [N, G, 1]" : "expected planes [bits, N, G * group_size / 8], scales [N, G, bits]") +
+    return refuse(op, (hasCodes ? "expected codes [1, N, G * group_size], scales [N, G, 1]"
+                                : "expected planes [bits, N, G * group_size / 8], scales [N, G, bits] or [N, G, 1]") +
                           Twine(" and zeros [N, G] with G = ") + Twine(groups));
   result.planes = retypeBytes(rewriter, op.getPlanes().getLoc(), planes, ArrayRef(shape).drop_front(hasCodes));
   result.scales = op.getScales();
@@ -215,6 +243,11 @@ FailureOr<PlaneOperands> getPlanes(IRRewriter &rewriter, OpTy op) {
     result.zeros = retypeBytes(rewriter, op.getZeros().getLoc(), getConstant(op.getZeros()), zeros.getShape());
     if (!haveByteCodes(result.zeros, bits + 1))
       return refuse(op, "expected the bytes of a group in zeros to sum up to at most 255");
+  } else if (scales.getDimSize(2) == 1 && (hasCodes || bits > 1)) {
+    if (std::optional<int64_t> zeroPoint = findZeroPoint(result.scales, result.zeros)) {
+      result.zeroPoint = rewriter.getI64IntegerAttr(*zeroPoint);
+      result.zeros = nullptr;
+    }
   }
   result.groupSize = rewriter.getI64IntegerAttr(group);
   return result;

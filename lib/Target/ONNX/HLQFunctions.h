@@ -13,6 +13,9 @@
 
 namespace elutq {
 
+/// The functions of ai.elutq as text, which the Python package reads, too.
+extern const char kHLQFunctions[];
+
 /// Adds the functions of the domain ai.elutq to `model`: what HLQMatMul and HLQGather mean, in operators of the opset that
 /// the model asks for.
 llvm::Error addHLQFunctions(::onnx::ModelProto &model, int opset);

@@ -1,4 +1,5 @@
-"""Exports language models (GGUF files, Hugging Face directories) to ONNX with standard operators of opset 23.
+"""Exports language models (GGUF files, Hugging Face directories) to ONNX with standard operators of opset 23, and those of ai.elutq
+(with function bodies) for quantized matrices that are kept.
 
 Inputs `input_ids` and `position_ids` int64 [batch_size, sequence_length] and per layer N `past_key_values.N.key|value` f32
 [batch_size, kv_heads, past_sequence_length, head_dim]; outputs `logits` f32 [batch_size, sequence_length, vocab_size] and
@@ -31,6 +32,7 @@ from .spec import DecoderSpec
 
 __all__ = ["Checkpoint", "DecoderSpec", "export_checkpoint", "export_model", "open_checkpoint"]
 
+QUANTIZED = ("keep", "float")
 _DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16)}
 
 
@@ -40,22 +42,26 @@ def open_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
     return HFCheckpoint(path) if path.is_dir() else GGUFCheckpoint(path)
 
 
-def export_model(source: str | os.PathLike[str], output: str | os.PathLike[str], *, dtype: str = "f32",
+def export_model(source: str | os.PathLike[str], output: str | os.PathLike[str], *, dtype: str = "f32", quantized: str | None = None,
                  max_layers: int | None = None, progress: Callable[[Any], Iterator[int]] = iter) -> DecoderSpec:
     """Exports `source` to the directory `output`: model.onnx, model.onnx.data, tokenizer and configuration.
 
-    dtype: how matrices are stored, f32 or f16; computation is in f32. max_layers: keep only the first layers.
+    dtype: how float matrices are stored, f32 or f16; computation is in f32. quantized: what becomes of matrices that `source` has quantized,
+    "keep" (HLQ operators with the same values) or "float"; None: keep those of GPTQ, AWQ and EfficientQAT, float for GGUF. max_layers: keep only the first layers.
     progress: wraps the iteration over layers. The files appear when all of them are complete; on an error, a
     subclass of ElutqError or OSError, the directory is left as it was.
     """
-    return export_checkpoint(open_checkpoint(source), output, dtype=dtype, max_layers=max_layers, progress=progress)
+    return export_checkpoint(open_checkpoint(source), output, dtype=dtype, quantized=quantized, max_layers=max_layers, progress=progress)
 
 
-def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *, dtype: str = "f32",
+def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *, dtype: str = "f32", quantized: str | None = None,
                       max_layers: int | None = None, progress: Callable[[Any], Iterator[int]] = iter) -> DecoderSpec:
     """The same for a checkpoint that is open, or is made as it is read."""
     if dtype not in _DTYPES:
         raise ExportError(f"the type {dtype!r} is not supported; supported are {', '.join(_DTYPES)}")
+    if quantized not in (None, *QUANTIZED):
+        raise ExportError(f"quantized is {quantized!r}, expected one of {', '.join(QUANTIZED)}")
+    keep = quantized == "keep" or (quantized is None and not isinstance(checkpoint, GGUFCheckpoint))
     spec = checkpoint.spec()
     if max_layers is not None:
         if max_layers < 1:
@@ -66,7 +72,7 @@ def export_checkpoint(checkpoint: Checkpoint, output: str | os.PathLike[str], *,
     with _staged(Path(output)) as staging:
         with contextlib.closing(ExternalData(staging / "model.onnx.data", "model.onnx.data")) as data:
             graph = GraphBuilder(data)
-            DecoderBuilder(graph, spec, checkpoint, _DTYPES[dtype]).build(progress)
+            DecoderBuilder(graph, spec, checkpoint, _DTYPES[dtype], keep).build(progress)
         onnx.save(graph.model("main_graph", __version__), staging / "model.onnx")
         checkpoint.write_side_files(staging)
     return spec

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ExportError
 from .families import Family
+from .quantized import UniformMatrix
 from .spec import Config, DecoderSpec
 
 # Rows of a matrix are read in pieces of about this many f32 bytes, so that memory does not grow with the vocabulary.
@@ -33,6 +34,10 @@ class Checkpoint(abc.ABC):
     @abc.abstractmethod
     def rows(self, name: str, begin: int, end: int) -> np.ndarray:
         """Elements [begin, end) of the first axis, f32 [end - begin, ...]."""
+
+    def quantized(self, name: str) -> UniformMatrix | None:
+        """The matrix as it is stored, if that is codes, scales and zeros; `rows` has the same values as floats."""
+        return None
 
     @abc.abstractmethod
     def write_side_files(self, directory: Path) -> list[str]:

@@ -5,7 +5,7 @@ B, S, P, T = batch, new tokens, tokens in the cache, P + S; H, G, D = heads, key
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -21,8 +21,9 @@ F32 = np.dtype(np.float32)
 class DecoderBuilder:
     """Writes one model into a GraphBuilder."""
 
-    def __init__(self, graph: GraphBuilder, spec: DecoderSpec, checkpoint: Checkpoint, dtype: np.dtype):
-        self.graph, self.spec, self.checkpoint, self.dtype = graph, spec, checkpoint, dtype
+    def __init__(self, graph: GraphBuilder, spec: DecoderSpec, checkpoint: Checkpoint, dtype: np.dtype, keep_quantized: bool = False):
+        """keep_quantized: matrices that the checkpoint stores quantized become HLQ operators."""
+        self.graph, self.spec, self.checkpoint, self.dtype, self.keep_quantized = graph, spec, checkpoint, dtype, keep_quantized
         self._masks: dict[int, str] = {}
         self._rotations: list[tuple[str, str]] = []
 
@@ -50,9 +51,12 @@ class DecoderBuilder:
     def _embedding(self, tokens: str) -> str:
         """[B, S] → [B, S, E]"""
         name, shape = "model.embed_tokens.weight", (self.spec.vocab_size, self.spec.hidden_size)
-        self.checkpoint.check(name, shape)
-        self.graph.weight(name, shape, self.checkpoint.pieces(name), self.dtype)
-        hidden = self._to_float(self.graph.node("Gather", [name, tokens], "/model/embed_tokens/Gather"), "/model/embed_tokens")
+        if self._hlq_matrix(name, *shape[::-1]) is not None:
+            hidden = self.graph.hlq_node("HLQGather", tokens, name, "/model/embed_tokens/Gather")
+        else:
+            self.checkpoint.check(name, shape)
+            self.graph.weight(name, shape, self.checkpoint.pieces(name), self.dtype)
+            hidden = self._to_float(self.graph.node("Gather", [name, tokens], "/model/embed_tokens/Gather"), "/model/embed_tokens")
         if self.spec.embedding_scale != 1.0:
             scale = self._float_constant("model.embed_tokens.embed_scale", np.array(self.spec.embedding_scale))
             hidden = self.graph.node("Mul", [hidden, scale], "/model/embed_tokens/Mul")
@@ -100,12 +104,12 @@ class DecoderBuilder:
         graph, spec = self.graph, self.spec
         last = ["logits"]
         outputs = None if spec.logit_softcap else last
-        if spec.tied_head:
+        if spec.tied_head and not graph.has_hlq_matrix("model.embed_tokens.weight"):
             table = graph.node("Transpose", ["model.embed_tokens.weight"], "/lm_head/Transpose", perm=[1, 0])
-            table = self._to_float(table, "/lm_head")
+            logits = graph.node("MatMul", [hidden, self._to_float(table, "/lm_head")], "/lm_head/MatMul", outputs)
         else:
-            table = self._to_float(self._matrix("lm_head.weight", spec.hidden_size, spec.vocab_size), "/lm_head")
-        logits = graph.node("MatMul", [hidden, table], "/lm_head/MatMul", outputs)
+            name = "model.embed_tokens.weight" if spec.tied_head else "lm_head.weight"
+            logits = self._product(hidden, name, spec.hidden_size, spec.vocab_size, "/lm_head", outputs)
         if spec.logit_softcap:
             cap = self._float_constant("lm_head.softcap", np.array(spec.logit_softcap))
             logits = graph.node("Div", [logits, cap], "/lm_head/Div")
@@ -174,11 +178,39 @@ class DecoderBuilder:
     def _linear(self, x: str, base: str, inputs: int, outputs: int, bias: bool) -> str:
         """[..., inputs] → [..., outputs]"""
         path = _path(base)
-        x = self.graph.node("MatMul", [x, self._to_float(self._matrix(f"{base}.weight", inputs, outputs), path)],
-                            f"{path}/MatMul")
-        if bias:
+        x = self._product(x, f"{base}.weight", inputs, outputs, path)
+        if bias or self._has_packed_bias(base):
             x = self.graph.node("Add", [x, self._vector(f"{base}.bias", outputs, 0.0)], f"{path}/Add")
         return x
+
+    def _has_packed_bias(self, base: str) -> bool:
+        """Packers may give a layer a bias that its architecture does not have; mostly zeros."""
+        name = f"{base}.bias"
+        return self.graph.has_hlq_matrix(f"{base}.weight") and name in self.checkpoint and bool(self.checkpoint.whole(name).any())
+
+    def _product(self, x: str, name: str, inputs: int, outputs: int, path: str, results: Sequence[str] | None = None) -> str:
+        """x times the transpose of the checkpoint's matrix [outputs, inputs]."""
+        order = self._hlq_matrix(name, inputs, outputs)
+        if order is None:
+            return self.graph.node("MatMul", [x, self._to_float(self._matrix(name, inputs, outputs), path)], f"{path}/MatMul", results)
+        if order.size:
+            # Columns are stored in the order of their groups.
+            indices = self.graph.weight(f"{name}.order", order.shape, [order], order.dtype)
+            x = self.graph.node("Gather", [x, indices], f"{path}/Gather", axis=2)
+        return self.graph.hlq_node("HLQMatMul", x, name, f"{path}/MatMul", results)
+
+    def _hlq_matrix(self, name: str, inputs: int, outputs: int) -> np.ndarray | None:
+        """Stores a matrix that is quantized in the checkpoint; returns the order of its columns, empty where it is theirs. None: it is not."""
+        if self.graph.has_hlq_matrix(name):
+            return np.empty(0, np.int64)
+        if not self.keep_quantized or name not in self.checkpoint:
+            return None
+        self.checkpoint.check(name, (outputs, inputs))
+        matrix = self.checkpoint.quantized(name)
+        if matrix is None:
+            return None
+        self.graph.hlq_matrix(name, matrix.hlq(name))
+        return np.empty(0, np.int64) if matrix.order is None else matrix.order
 
     def _matrix(self, name: str, inputs: int, outputs: int) -> str:
         """A linear layer's weight [outputs, inputs] of the checkpoint as an initializer [inputs, outputs]."""

@@ -12,7 +12,9 @@ from ..errors import ExportError
 from . import gguf_tokenizer
 from .checkpoint import Checkpoint
 from .families import family_of_gguf
+from .gguf_codes import read_codes
 from .gguf_file import GGUFError, GGUFTensor, read_gguf
+from .quantized import UniformMatrix
 
 # Configuration keys that are spelt alike for all architectures: ours, GGUF's behind the architecture's name.
 _CONFIG_KEYS = {
@@ -26,7 +28,7 @@ _REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_atten
 
 
 class GGUFCheckpoint(Checkpoint):
-    """A GGUF file. Quantized tensors are dequantized to f32 as they are read."""
+    """A GGUF file. `rows` dequantizes to f32."""
 
     def __init__(self, path: Path):
         if not path.is_file():
@@ -108,19 +110,27 @@ class GGUFCheckpoint(Checkpoint):
         return self._tensors[self._names[name]].shape
 
     def rows(self, name: str, begin: int, end: int) -> np.ndarray:
-        tensor = self._tensors[self._names[name]]
+        tensor, order = self._tensors[self._names[name]], self._row_order(name)
+        if order is None:
+            return _dequantize(tensor, begin, end)
+        return np.ascontiguousarray(_dequantize(tensor, 0, tensor.shape[0])[order[begin:end]])
+
+    def quantized(self, name: str) -> UniformMatrix | None:
+        matrix, order = read_codes(self._tensors[self._names[name]]), self._row_order(name)
+        return matrix if matrix is None or order is None else matrix.rows(order)
+
+    def _row_order(self, name: str) -> np.ndarray | None:
+        """GGUF's row of each row, where they differ: it has (head, pair, half) where Hugging Face has (head, half, pair)."""
         rotated = ".q_proj." in name or ".k_proj." in name
         if not (rotated and self.family.gguf_interleaved_rope):
-            return _dequantize(tensor, begin, end)
-        # GGUF has rows (head, pair, half) where Hugging Face has (head, half, pair).
+            return None
         heads = self.config["num_attention_heads"]
         if ".k_proj." in name:
             heads = self.config.get("num_key_value_heads", heads)
-        values = _dequantize(tensor, 0, tensor.shape[0])
-        if values.shape[0] % (2 * heads):
-            raise ExportError(f"the tensor '{name}' has {values.shape[0]} rows, expected a multiple of {2 * heads}")
-        grouped = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
-        return np.ascontiguousarray(grouped.swapaxes(1, 2)).reshape(values.shape)[begin:end]
+        count = self.shape(name)[0]
+        if count % (2 * heads):
+            raise ExportError(f"the tensor '{name}' has {count} rows, expected a multiple of {2 * heads}")
+        return np.arange(count).reshape(heads, -1, 2).swapaxes(1, 2).reshape(-1)
 
     def write_side_files(self, directory: Path) -> list[str]:
         names = ["config.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
@@ -9,10 +10,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ..hlq_onnx import DOMAIN, PARTS, HLQMatrix, functions
+
 ALIGNMENT = 4096
 OPSET = 23
 IR_VERSION = 11
-_ELEMENT_TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float16): TensorProto.FLOAT16}
+_ELEMENT_TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.uint8): TensorProto.UINT8,
+                  np.dtype(np.int64): TensorProto.INT64}
 
 
 class ExternalData:
@@ -43,6 +47,7 @@ class GraphBuilder:
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._hlq: dict[str, HLQMatrix] = {}  # without their arrays
 
     def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
         self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
@@ -75,8 +80,25 @@ class GraphBuilder:
         self._initializers[name] = tensor
         return name
 
+    def hlq_matrix(self, name: str, matrix: HLQMatrix) -> None:
+        """The planes, scales and zeros of a matrix in the external file, for `hlq_node`."""
+        for part in PARTS:
+            array = getattr(matrix, part)
+            self.weight(f"{name}.{part}", array.shape, [array], array.dtype)
+        self._hlq[name] = dataclasses.replace(matrix, **{part: np.empty((*getattr(matrix, part).shape[:-1], 0)) for part in PARTS})
+
+    def has_hlq_matrix(self, name: str) -> bool:
+        return name in self._hlq
+
+    def hlq_node(self, op: str, x: str, matrix: str, name: str, outputs: Sequence[str] | None = None) -> str:
+        """HLQMatMul: [..., K] → [..., N]; HLQGather: [...] → [..., K]."""
+        facts = self._hlq[matrix]
+        return self.node(op, [x, *(f"{matrix}.{part}" for part in PARTS)], name, outputs, domain=DOMAIN, K=facts.columns,
+                         N=facts.planes.shape[1], bits=facts.bits, group_size=facts.group_size)
+
     def model(self, graph_name: str, producer_version: str) -> onnx.ModelProto:
+        opsets = [helper.make_opsetid("", OPSET)] + ([helper.make_opsetid(DOMAIN, 1)] if self._hlq else [])
         graph = helper.make_graph(self._nodes, graph_name, self._inputs, self._outputs, list(self._initializers.values()))
         return helper.make_model(
             graph, ir_version=IR_VERSION, producer_name="elutq", producer_version=producer_version,
-            opset_imports=[helper.make_opsetid("", OPSET)])
+            opset_imports=opsets, functions=functions(OPSET) if self._hlq else [])

@@ -79,6 +79,8 @@ class ModelPair:
         for slot in slots.values():
             if self.quantized.is_compact(slot.name):
                 raise FinetuneError(f"'{slot.name}' has compact parameters, which cannot be tuned: quantize the model with --params hlq")
+            if self.quantized.has_one_scale(slot.name):
+                raise FinetuneError(f"'{slot.name}' has one scale for all planes of a group, which cannot be tuned: quantize the float model")
             dims = list(initializers[slot.name].dims) if slot.name in initializers else None
             if dims is None or sorted(dims) != sorted((slot.n, slot.k)):
                 raise FinetuneError(f"'{self.quantized.path}' was not made from '{name}': its matrix '{slot.name}' is {slot.n} x {slot.k}, "
