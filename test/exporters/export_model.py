@@ -30,7 +30,9 @@ def make_model(name: str) -> transformers.PreTrainedModel:
     torch.manual_seed(7)
     kind = getattr(transformers, class_name)
     attention = "sdpa" if getattr(kind, "_supports_sdpa", True) else "eager"
-    model = kind._from_config(config, attn_implementation=attention, dtype=torch.float32).eval()
+    # The default for experts is an operator of transformers' own, of which there is no ONNX function.
+    experts = {"experts_implementation": "batched_mm"} if "num_experts_per_tok" in settings else {}
+    model = kind._from_config(config, attn_implementation=attention, dtype=torch.float32, **experts).eval()
     with torch.no_grad():
         for key, value in model.named_parameters():
             spread = torch.randn_like(value)
