@@ -1,7 +1,8 @@
 """The architectures and the exporters that are tested with each other. No import of a framework: both environments read this."""
 
 # torch.onnx.export with the opset, and onnxruntime-genai's model builder with the precision.
-EXPORTERS = ("dynamo-18", "dynamo-20", "dynamo-21", "dynamo-23", "dynamo-24", "genai-fp32", "genai-int4")
+EXPORTERS = ("dynamo-18", "dynamo-20", "dynamo-21", "dynamo-23", "dynamo-24", "genai-fp32", "genai-fp16", "genai-fp16-cuda", "genai-int4",
+             "genai-int4-b128", "genai-int4-asym", "genai-int4-qdq")
 
 _BASE = {"vocab_size": 80, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,

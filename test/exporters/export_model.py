@@ -82,12 +82,26 @@ def export_with_torch(model: transformers.PreTrainedModel, folder: Path, opset: 
                       input_names=["input_ids", "attention_mask", "position_ids"], output_names=["logits"])
 
 
-def export_with_genai(model: transformers.PreTrainedModel, folder: Path, precision: str) -> None:
+# Precision, execution provider and extra options of the builder, by what is behind "genai-".
+GENAI_VARIANTS = {
+    "fp32": ("fp32", "cpu"),
+    "fp16": ("fp16", "cpu"),
+    "fp16-cuda": ("fp16", "cuda"),
+    "int4": ("int4", "cpu"),
+    "int4-b128": ("int4", "cpu", "block_size=128"),
+    "int4-asym": ("int4", "cpu", "is_symmetric=false"),
+    "int4-qdq": ("int4", "cpu", "use_qdq=true"),
+}
+
+
+def export_with_genai(model: transformers.PreTrainedModel, folder: Path, variant: str) -> None:
     """By the builder's command line, in this process: loading PyTorch takes longer than the builder does."""
     checkpoint = folder / "hf"
     model.save_pretrained(checkpoint)
     write_tokenizer(checkpoint)
-    arguments = ["-i", checkpoint, "-o", folder, "-p", precision, "-e", "cpu", "-c", folder / "cache"]
+    precision, provider, *options = GENAI_VARIANTS[variant]
+    arguments = ["-i", checkpoint, "-o", folder, "-p", precision, "-e", provider, "-c", folder / "cache"]
+    arguments += ["--extra_options", *options] if options else []
     before, sys.argv = sys.argv, ["builder", *map(str, arguments)]
     try:
         runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")

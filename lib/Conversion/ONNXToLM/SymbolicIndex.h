@@ -79,6 +79,11 @@ private:
   std::optional<Symbolic> computeReshape(mlir::Operation *op);
   std::optional<Symbolic> computeVectorOp(mlir::Operation *op);
   std::optional<Symbolic> computeSelect(mlir::Operation *op);
+  std::optional<Symbolic> computeSizes(onnx::WhereOp where);
+  std::optional<Symbolic> computeSizeOf(mlir::Value data, mlir::Value indices);
+  std::optional<Symbolic> computeConstantOfShape(onnx::ConstantOfShapeOp op);
+  std::optional<Affine> evaluateLength(onnx::RangeOp op);
+  std::optional<Affine> evaluateRest(onnx::ReshapeOp op, int64_t dim);
   std::optional<Symbolic> computeSliceOfKeys(onnx::SliceOp op, const Symbolic &data);
   void mergeAxes(mlir::Operation *op, const Symbolic &lhs, const Symbolic &rhs, Symbolic &result);
 
