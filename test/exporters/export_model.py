@@ -35,6 +35,8 @@ def as_transformers_4(settings: dict) -> dict:
         return {**result, "rope_theta": rotary["full_attention"]["rope_theta"], "rope_local_base_freq": rotary["sliding_attention"]["rope_theta"]}
     if rotary:
         scaling = {key: value for key, value in rotary.items() if key != "rope_theta"}
+        if rotary["rope_type"] == "longrope":  # Its original length is a setting of the model, and more than three fields are refused.
+            scaling = {"type": "longrope", "short_factor": rotary["short_factor"], "long_factor": rotary["long_factor"]}
         result |= {"rope_theta": rotary["rope_theta"], "rope_scaling": scaling}
     return result
 

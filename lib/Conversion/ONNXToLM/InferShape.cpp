@@ -193,7 +193,7 @@ std::optional<Shape> inferShape(OpResult result) {
     return std::nullopt;
   // Norms have optional further results.
   if (isa<onnx::CastOp, onnx::IdentityOp, onnx::SqrtOp, onnx::ReciprocalOp, onnx::TanhOp, onnx::SigmoidOp, onnx::ErfOp, onnx::NegOp, onnx::NotOp,
-          onnx::SoftmaxOp, onnx::ReluOp, onnx::GeluOp, onnx::CosOp, onnx::SinOp, onnx::LayerNormalizationOp, onnx::RMSNormalizationOp>(op))
+          onnx::SoftmaxOp, onnx::TriluOp, onnx::ReluOp, onnx::GeluOp, onnx::CosOp, onnx::SinOp, onnx::LayerNormalizationOp, onnx::RMSNormalizationOp>(op))
     return Shape(input.getShape());
   if (auto transpose = dyn_cast<onnx::TransposeOp>(op))
     return inferTranspose(transpose, input);

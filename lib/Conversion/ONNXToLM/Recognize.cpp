@@ -60,23 +60,15 @@ void normalize::refineShapes(func::FuncOp function) {
   });
 }
 
-/// The dimensions of a Reshape or Expand to a shape that is computed, where they do not depend on the number of past positions.
+/// Dimensions that are computed, where they do not depend on the number of past positions.
 static void refineComputedShape(Operation *op, SymbolicEvaluator &evaluator) {
-  auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  std::optional<Symbolic> target = type && !type.hasStaticShape() ? evaluator.evaluate(op->getOperand(1)) : std::nullopt;
-  if (!target || target->isBool || static_cast<int64_t>(target->elements.size()) != type.getRank())
+  auto type = op->getNumResults() == 1 ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : nullptr;
+  if (!type || type.hasStaticShape())
     return;
-  auto input = dyn_cast<RankedTensorType>(op->getOperand(0).getType());
-  SmallVector<int64_t> shape;
-  for (auto [i, size] : llvm::enumerate(target->elements)) {
-    bool isKnown = size.isConstant() && size.constant > 0;
-    // Expand leaves a dimension that is larger than asked for as it is.
-    if (isKnown && isa<onnx::ExpandOp>(op) && size.constant == 1) {
-      int64_t before = input ? static_cast<int64_t>(i) - (type.getRank() - input.getRank()) : -1;
-      isKnown = input && (before < 0 || input.getDimSize(before) == 1);
-    }
-    shape.push_back(isKnown ? size.constant : ShapedType::kDynamic);
-  }
+  SmallVector<int64_t> shape(type.getShape());
+  for (auto [dim, known] : llvm::enumerate(shape))
+    if (std::optional<Affine> size = ShapedType::isDynamic(known) ? evaluator.evaluateSize(op->getResult(0), dim) : std::nullopt)
+      known = size->isConstant() && size->constant > 0 ? size->constant : known;
   refineResult(op->getResult(0), shape);
 }
 
@@ -87,13 +79,13 @@ void normalize::foldShapes(func::FuncOp function, const InputRoles &roles) {
     if (!isa<onnx::ONNXDialect>(op->getDialect()))
       return;
     refineResults(op);
-    if (isa<onnx::ReshapeOp, onnx::ExpandOp>(op))
-      refineComputedShape(op, evaluator);
+    refineComputedShape(op, evaluator);
     RankedTensorType type = op->getNumResults() == 1 ? getStaticType(op->getResult(0)) : nullptr;
     if (!type)
       return;
-    // Nothing is erased here, as the evaluator remembers values by their address.
-    ElementsAttr constant = evaluateConstant(op);
+    // Nothing is erased here, as the evaluator remembers values by their address. Of a Range it has to know that it is one.
+    bool isRange = isa<onnx::RangeOp>(op) && type.getNumElements() != 1;
+    ElementsAttr constant = isRange ? nullptr : evaluateConstant(op);
     if (!constant && type.getElementType().isSignlessInteger() && !type.getElementType().isInteger(1) && type.getNumElements() <= kMostNumbers) {
       std::optional<Symbolic> numbers = evaluator.evaluate(op->getResult(0));
       if (!numbers || numbers->isBool || numbers->queryAxis >= 0 || numbers->keyAxis >= 0 ||

@@ -76,18 +76,28 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
   if (auto transpose = dyn_cast_if_present<onnx::TransposeOp>(op); transpose && transpose.getPerm())
     return evaluateSize(transpose.getData(), (*transpose.getPerm())[dim]);
   if (isa_and_present<onnx::ReshapeOp, onnx::ExpandOp>(op)) {
-    // Numbers up to 1 stand for something else.
     std::optional<Symbolic> shape = evaluate(op->getOperand(1));
     if (!shape || static_cast<int64_t>(shape->elements.size()) != type.getRank())
       return std::nullopt;
-    if (!shape->elements[dim].isConstant() || shape->elements[dim].constant > 1)
-      return shape->elements[dim];
-    return isa<onnx::ReshapeOp>(op) && shape->elements[dim] == Affine{-1} ? evaluateRest(cast<onnx::ReshapeOp>(op), dim) : std::nullopt;
+    const Affine &size = shape->elements[dim];
+    if (isa<onnx::ExpandOp>(op) && size == Affine{1}) {
+      int64_t own = dim - (type.getRank() - rankOf(op->getOperand(0)));
+      return own < 0 ? Affine{1} : evaluateSize(op->getOperand(0), own);
+    }
+    // Numbers up to 0 stand for something else.
+    if (!size.isConstant() || size.constant > 0)
+      return size;
+    return isa<onnx::ReshapeOp>(op) && size == Affine{-1} ? evaluateRest(cast<onnx::ReshapeOp>(op), dim) : std::nullopt;
   }
   if (auto range = dyn_cast_if_present<onnx::RangeOp>(op))
     return evaluateLength(range);
+  if (isa_and_present<onnx::TriluOp, onnx::ScatterNDOp>(op))
+    return evaluateSize(op->getOperand(0), dim);
+  if (auto slice = dyn_cast_if_present<onnx::SliceOp>(op))
+    return evaluateSliceSize(slice, dim);
   // Of broadcast operands, the size that is not 1.
-  if (isa_and_present<onnx::AddOp, onnx::SubOp, onnx::MulOp>(op)) {
+  if (isa_and_present<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::AndOp, onnx::WhereOp, onnx::EqualOp, onnx::LessOp, onnx::LessOrEqualOp,
+                      onnx::GreaterOp, onnx::GreaterOrEqualOp>(op)) {
     std::optional<Affine> joined = Affine{1};
     for (Value operand : op->getOperands()) {
       int64_t own = dim - (type.getRank() - rankOf(operand));
@@ -139,6 +149,20 @@ std::optional<Affine> SymbolicEvaluator::evaluateRest(onnx::ReshapeOp op, int64_
   return before == after ? rest : std::nullopt;
 }
 
+/// Dimensions that a Slice leaves as they are.
+std::optional<Affine> SymbolicEvaluator::evaluateSliceSize(onnx::SliceOp op, int64_t dim) {
+  std::optional<SmallVector<int64_t>> axes = isAbsent(op.getAxes()) ? std::nullopt : getConstantInts(op.getAxes());
+  if (!axes || axes->size() != 1)
+    return std::nullopt;
+  std::optional<Affine> size = evaluateSize(op.getData(), dim);
+  if (normalizeAxis(axes->front(), rankOf(op.getData())) != dim)
+    return size;
+  std::optional<Symbolic> start = evaluate(op.getStarts()), end = evaluate(op.getEnds());
+  bool isWhole = start && end && start->elements.size() == 1 && end->elements.size() == 1 && start->elements.front() == Affine{0} &&
+                 (isAbsent(op.getSteps()) || getConstantNumber(op.getSteps()) == 1.0) && size && end->elements.front() == *size;
+  return isWhole ? size : std::nullopt;
+}
+
 /// The number of elements of a Range that counts up by one.
 std::optional<Affine> SymbolicEvaluator::evaluateLength(onnx::RangeOp op) {
   std::optional<Symbolic> start = evaluate(op.getStart()), limit = evaluate(op.getLimit()), delta = evaluate(op.getDelta());
@@ -186,6 +210,8 @@ std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
 std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
   if (isa<onnx::IdentityOp>(op))
     return evaluate(op->getOperand(0));
+  if (std::optional<Symbolic> mask = computeMask(op))
+    return mask;
   if (auto castOp = dyn_cast<onnx::CastOp>(op)) {
     std::optional<Symbolic> input = evaluate(castOp.getInput());
     auto type = cast<ShapedType>(castOp.getType());
