@@ -89,6 +89,10 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
       return size;
     return isa<onnx::ReshapeOp>(op) && size == Affine{-1} ? evaluateRest(cast<onnx::ReshapeOp>(op), dim) : std::nullopt;
   }
+  if (auto constant = dyn_cast_if_present<onnx::ConstantOfShapeOp>(op)) {
+    std::optional<Symbolic> shape = evaluate(constant.getInput());
+    return shape && static_cast<int64_t>(shape->elements.size()) == type.getRank() ? std::optional(shape->elements[dim]) : std::nullopt;
+  }
   if (auto range = dyn_cast_if_present<onnx::RangeOp>(op))
     return evaluateLength(range);
   if (isa_and_present<onnx::TriluOp, onnx::ScatterNDOp>(op))
