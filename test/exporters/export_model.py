@@ -108,6 +108,7 @@ GENAI_VARIANTS = {
     "int4": ("int4", "cpu"),
     "int4-b128": ("int4", "cpu", "block_size=128"),
     "int4-asym": ("int4", "cpu", "is_symmetric=false"),
+    "int4-cuda": ("int4", "cuda"),
     "int4-qdq": ("int4", "cpu", "use_qdq=true"),
 }
 
