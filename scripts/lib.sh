@@ -67,6 +67,17 @@ make_exporters_venv() {
     -r "$root/python/requirements-torch.txt" -r "$root/test/exporters/requirements.txt"
 }
 
+# optimum-onnx wants transformers 4. Its environment has that, and sees all other packages of the exporters' (PyTorch) behind its own.
+make_optimum_venv() {
+  say "installing optimum-onnx"
+  rm -rf "$deps/exporters-optimum"
+  python3 -m venv "$deps/exporters-optimum"
+  "$deps/exporters-optimum/bin/python" -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps \
+    -r "$root/test/exporters/requirements-optimum.txt"
+  local where='import sysconfig; print(sysconfig.get_path("purelib"))'
+  "$deps/exporters/bin/python" -c "$where" > "$("$deps/exporters-optimum/bin/python" -c "$where")/exporters.pth"
+}
+
 # The ONNX C++ library: protobuf definitions, checker, shape inference, text parser, inliner.
 build_onnx() {
   say "building the ONNX $onnx_version C++ library"

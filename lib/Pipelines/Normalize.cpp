@@ -20,6 +20,7 @@ void buildNormalizePipeline(OpPassManager &pm, const NormalizeOptions &options) 
   entry.chunk = options.chunk;
   entry.maxContext = options.maxContext;
   entry.kvCache = options.kvCache;
+  pm.addPass(createWidenHalfONNXPass());
   pm.addPass(createRecognizeONNXPass());
   pm.addPass(createLMBuildEntryPass(entry));
   pm.addPass(createConvertONNXToLMPass());

@@ -1,7 +1,8 @@
 """The architectures and the exporters that are tested with each other. No import of a framework: both environments read this."""
 
-# torch.onnx.export with the opset, and onnxruntime-genai's model builder with the precision.
-EXPORTERS = ("dynamo-18", "dynamo-23", "genai-fp32", "genai-int4")
+# torch.onnx.export with the opset, onnxruntime-genai's model builder with the precision and options (export_model.py), and optimum-onnx.
+EXPORTERS = ("dynamo-18", "dynamo-20", "dynamo-21", "dynamo-23", "dynamo-24", "genai-fp32", "genai-fp16", "genai-fp16-cuda", "genai-int4",
+             "genai-int4-b128", "genai-int4-asym", "genai-int4-cuda", "genai-int4-qdq", "optimum")
 
 _BASE = {"vocab_size": 80, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
@@ -46,11 +47,13 @@ ARCHITECTURES = DECODERS
 _GENAI = {"gemma3": "KeyError: 'rope_type' (a configuration of transformers 5)", "phi3": "KeyError: 'type' (a configuration of transformers 5)",
           "smollm3": "KeyError: 'position_ids'",
           **dict.fromkeys(("gpt2", "opt", "starcoder2", "falcon", "qwen3-moe", "mixtral"), "not supported by the builder")}
-NOT_EXPORTED: dict[tuple[str, str], str] = {(exporter, name): reason for exporter in ("genai-fp32", "genai-int4")
+NOT_EXPORTED: dict[tuple[str, str], str] = {(exporter, name): reason for exporter in EXPORTERS if exporter.startswith("genai")
                                             for name, reason in _GENAI.items()}
-# transformers computes experts by an operator of its own, which torch.onnx has no translation of.
-NOT_EXPORTED |= {(exporter, name): "no ONNX function for transformers.grouped_mm_fallback"
-                 for exporter in ("dynamo-18", "dynamo-23") for name in ("qwen3-moe", "mixtral")}
 # One KV head for four heads, which the translation to the operator Attention does not take.
-NOT_EXPORTED["dynamo-23", "falcon"] = "AssertionError: SDPA (MHA) requires as many heads of keys as of queries"
-NOT_COMPILED: dict[tuple[str, str], str] = {}
+NOT_EXPORTED |= {(exporter, "falcon"): "AssertionError: SDPA (MHA) requires as many heads of keys as of queries"
+                 for exporter in ("dynamo-23", "dynamo-24")}
+NOT_EXPORTED |= {("optimum", name): "not supported by the exporter" for name in ("starcoder2", "mixtral")}
+# The message of the compiler has this in it.
+NOT_COMPILED: dict[tuple[str, str], str] = {
+    ("optimum", "qwen3-moe"): "onnx.NonZero",  # A loop over experts, each of which takes the rows that chose it.
+}

@@ -1,6 +1,7 @@
-"""Exports tiny, randomly initialised Hugging Face models. Runs in the environment of scripts/setup --exporters.
+"""Exports tiny, randomly initialised Hugging Face models. Runs in the environments of scripts/setup --exporters: optimum in exporters-optimum, with
+transformers 4, and everything else in exporters.
 
-    export_model.py FOLDER EXPORTER/ARCHITECTURE... | all
+    export_model.py FOLDER EXPORTER/ARCHITECTURE... | all    all of the environment
 
 writes FOLDER/EXPORTER/ARCHITECTURE/model.onnx as the exporter leaves it, and what it puts beside that file. Where an exporter fails,
 its error is in error.txt there.
@@ -23,14 +24,33 @@ import transformers
 from architectures import ARCHITECTURES, EXPORTERS
 
 
+IS_OPTIMUM = transformers.__version__.startswith("4.")
+
+
+def as_transformers_4(settings: dict) -> dict:
+    """Rotary embeddings are told otherwise there."""
+    result = dict(settings)
+    rotary = result.pop("rope_parameters", {})
+    if "sliding_attention" in rotary:
+        return {**result, "rope_theta": rotary["full_attention"]["rope_theta"], "rope_local_base_freq": rotary["sliding_attention"]["rope_theta"]}
+    if rotary:
+        scaling = {key: value for key, value in rotary.items() if key != "rope_theta"}
+        if rotary["rope_type"] == "longrope":  # Its original length is a setting of the model, and more than three fields are refused.
+            scaling = {"type": "longrope", "short_factor": rotary["short_factor"], "long_factor": rotary["long_factor"]}
+        result |= {"rope_theta": rotary["rope_theta"], "rope_scaling": scaling}
+    return result
+
+
 def make_model(name: str) -> transformers.PreTrainedModel:
     """In evaluation mode, all parameters pseudo-random: norms near 1, biases near 0, neither symmetric."""
     class_name, settings = ARCHITECTURES[name]
-    config = transformers.AutoConfig.for_model(**settings)
+    config = transformers.AutoConfig.for_model(**as_transformers_4(settings) if IS_OPTIMUM else settings)
     torch.manual_seed(7)
     kind = getattr(transformers, class_name)
     attention = "sdpa" if getattr(kind, "_supports_sdpa", True) else "eager"
-    model = kind._from_config(config, attn_implementation=attention, dtype=torch.float32).eval()
+    # The default for experts is an operator of transformers' own, of which there is no ONNX function.
+    experts = {"experts_implementation": "batched_mm"} if "num_experts_per_tok" in settings and not IS_OPTIMUM else {}
+    model = kind._from_config(config, attn_implementation=attention, dtype=torch.float32, **experts).eval()
     with torch.no_grad():
         for key, value in model.named_parameters():
             spread = torch.randn_like(value)
@@ -80,17 +100,39 @@ def export_with_torch(model: transformers.PreTrainedModel, folder: Path, opset: 
                       input_names=["input_ids", "attention_mask", "position_ids"], output_names=["logits"])
 
 
-def export_with_genai(model: transformers.PreTrainedModel, folder: Path, precision: str) -> None:
+# Precision, execution provider and extra options of the builder, by what is behind "genai-".
+GENAI_VARIANTS = {
+    "fp32": ("fp32", "cpu"),
+    "fp16": ("fp16", "cpu"),
+    "fp16-cuda": ("fp16", "cuda"),
+    "int4": ("int4", "cpu"),
+    "int4-b128": ("int4", "cpu", "block_size=128"),
+    "int4-asym": ("int4", "cpu", "is_symmetric=false"),
+    "int4-cuda": ("int4", "cuda"),
+    "int4-qdq": ("int4", "cpu", "use_qdq=true"),
+}
+
+
+def export_with_genai(model: transformers.PreTrainedModel, folder: Path, variant: str) -> None:
     """By the builder's command line, in this process: loading PyTorch takes longer than the builder does."""
     checkpoint = folder / "hf"
     model.save_pretrained(checkpoint)
     write_tokenizer(checkpoint)
-    arguments = ["-i", checkpoint, "-o", folder, "-p", precision, "-e", "cpu", "-c", folder / "cache"]
+    precision, provider, *options = GENAI_VARIANTS[variant]
+    arguments = ["-i", checkpoint, "-o", folder, "-p", precision, "-e", provider, "-c", folder / "cache"]
+    arguments += ["--extra_options", *options] if options else []
     before, sys.argv = sys.argv, ["builder", *map(str, arguments)]
     try:
         runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
     finally:
         sys.argv = before
+
+
+def export_with_optimum(model: transformers.PreTrainedModel, folder: Path) -> None:
+    """A step with a cache, without the comparison with ONNX Runtime that optimum does."""
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    onnx_export_from_model(model, folder, task="text-generation-with-past", do_validation=False)
 
 
 def write_tokenizer(checkpoint: Path) -> None:
@@ -106,6 +148,8 @@ def export(exporter: str, architecture: str, folder: Path) -> None:
     kind, _, variant = exporter.partition("-")
     if kind == "dynamo":
         export_with_torch(model, folder, int(variant))
+    elif kind == "optimum":
+        export_with_optimum(model, folder)
     else:
         export_with_genai(model, folder, variant)
 
@@ -113,7 +157,8 @@ def export(exporter: str, architecture: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    everything = [f"{exporter}/{architecture}" for exporter in EXPORTERS for architecture in ARCHITECTURES]
+    everything = [f"{exporter}/{architecture}" for exporter in EXPORTERS if (exporter == "optimum") == IS_OPTIMUM
+                  for architecture in ARCHITECTURES]
     parser.add_argument("pairs", nargs="+", choices=[*everything, "all"], metavar="EXPORTER/ARCHITECTURE")
     args = parser.parse_args()
     for pair in everything if args.pairs == ["all"] else args.pairs:

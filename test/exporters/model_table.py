@@ -24,8 +24,26 @@ def table(results: dict) -> str:
     rows = ["| architecture | " + " | ".join(EXPORTERS) + " |", "|---" * (len(EXPORTERS) + 1) + "|"]
     for name in ARCHITECTURES:
         rows.append(f"| {name} | " + " | ".join(cell(results.get(f"{exporter}/{name}")) for exporter in EXPORTERS) + " |")
-    refusals = [f"- {pair}: {result.get('refusal') or result['reason']}" for pair, result in results.items() if "error" not in result]
-    return "\n".join([*rows, "", *refusals, ""])
+    reasons: dict[str, list[str]] = {}
+    for exporter in EXPORTERS:
+        for name in ARCHITECTURES:
+            result = results.get(f"{exporter}/{name}")
+            if result and "error" not in result:
+                reasons.setdefault(result.get("refusal") or result["reason"], []).append(f"{exporter}/{name}")
+    return "\n".join([*rows, "", *(f"- {', '.join(shorten(pairs))}: {reason}" for reason, pairs in reasons.items()), ""])
+
+
+def shorten(pairs: list[str]) -> list[str]:
+    """All of genai's variants together as genai-*."""
+    variants = [exporter for exporter in EXPORTERS if exporter.startswith("genai-")]
+    result: list[str] = []
+    for pair in pairs:
+        name = pair.partition("/")[2]
+        if pair.startswith("genai-") and all(f"{variant}/{name}" in pairs for variant in variants):
+            pair = f"genai-*/{name}"
+        if pair not in result:
+            result.append(pair)
+    return result
 
 
 def main() -> None:

@@ -21,12 +21,36 @@ def _names(path: Path) -> tuple[list, list, int]:
     return [value for value in graph.input if "past" in value.name], [value.name for value in graph.output[1:]], slots
 
 
+def widen_halves(model: onnx.ModelProto) -> None:
+    """Makes f32 of all f16 in a model with its tensors loaded: the same weights, computed with in f32."""
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+    def widen(tensor: onnx.TensorProto) -> None:
+        if tensor.data_type == half:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+
+    graph = model.graph
+    for tensor in graph.initializer:
+        widen(tensor)
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.type.tensor_type.elem_type == half:
+            value.type.tensor_type.elem_type = single
+    for node in graph.node:
+        for attribute in node.attribute:
+            widen(attribute.t)
+            if node.op_type == "Cast" and attribute.i == half:
+                attribute.i = single
+
+
 def reference_logits(path: Path, head_size: int) -> np.ndarray:
     """f32 [tokens, vocabulary] of TOKENS by ONNX Runtime: a few tokens at first, then one by one, so that its cache moves, too.
 
-    Products with quantized matrices are computed in f32 (`accuracy_level` 0).
+    Products with quantized matrices are computed in f32 (`accuracy_level` 0), and so is what a model computes in f16.
     """
     model = onnx.load(path, load_external_data=False)
+    if any(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16 for value in model.graph.input):
+        onnx.load_external_data_for_model(model, str(path.parent))
+        widen_halves(model)
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.name == "accuracy_level":

@@ -163,6 +163,19 @@ def ConvertLMToLoopsPass : InterfacePass<"convert-lm-to-loops", "::mlir::Functio
 // ONNXToLM
 //===----------------------------------------------------------------------===//
 
+def WidenHalfONNXPass : Pass<"widen-half-onnx", "::mlir::ModuleOp"> {
+  let summary = "Compute in f32 what a model computes in half precision";
+  let description = [{
+    Where inputs or outputs are f16 or bf16, they and all activations become f32. Matrices, tables and the scales of quantized matrices stay as they
+    are stored: a Cast widens them where they are read, which `hlq-quantize` looks through. Small constants and tables of rotary embeddings are
+    converted.
+
+    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: only stored weights, and rows that a Gather takes of them, are of
+    half precision; a module with other inputs and outputs is as it was. Next: `recognize-onnx`.
+  }];
+  let statistics = [Statistic<"numWidened", "num-widened", "Number of functions with values of half precision">];
+}
+
 def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
   let summary = "Put one operator in the place of those that an exporter wrote for it";
   let description = [{
@@ -175,9 +188,13 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
       it `Transpose` or `Cast`, and MatMul, Gemm or Gather. They become `onnx.contrib.MatMulNBits` and `onnx.contrib.GatherBlockQuantized` with
       the same codes. Where it is read by something else, the floats become a constant.
 
-    What is not recognized stays as it is. Shapes that become known are written into the types.
+    Integers of which shapes are made are evaluated first, as far as they don't depend on the number of past positions: through Shape, Concat,
+    ConstantOfShape, Equal and Where, as exporters write them. Shapes that become known are written into the types.
 
-    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph in which nothing is recognized is as it was. Next: `lm-build-entry`.
+    What is not recognized stays as it is.
+
+    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph without past keys and values joined by Concat is as it was.
+    Next: `lm-build-entry`.
   }];
   let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">,
                     Statistic<"numWeights", "num-weights", "Number of products and look-ups with quantized weights">];

@@ -6,11 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "Recognize.h"
+#include "SymbolicIndex.h"
 #include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/ONNXToLinalg.h"
 #include "elutq/Conversion/Passes.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Traits.h"
 #include "mlir/IR/Iterators.h"
 
 namespace elutq {
@@ -22,124 +23,84 @@ using namespace mlir;
 using namespace elutq;
 using namespace elutq::normalize;
 
-/// The shape that numpy's broadcasting gives, or none where a dimension is unknown.
-static std::optional<SmallVector<int64_t>> broadcastShapes(OperandRange operands) {
-  SmallVector<int64_t> shape;
-  for (Value operand : operands) {
-    RankedTensorType type = getStaticType(operand);
-    if (!type)
-      return std::nullopt;
-    SmallVector<int64_t> joined;
-    if (!OpTrait::util::getBroadcastedShape(shape, type.getShape(), joined))
-      return std::nullopt;
-    shape = std::move(joined);
-  }
-  return shape;
-}
-
-static std::optional<SmallVector<int64_t>> inferShape(Operation *op) {
-  if (isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::PowOp>(op))
-    return broadcastShapes(op->getOperands());
-  RankedTensorType input = op->getNumOperands() > 0 ? getStaticType(op->getOperand(0)) : nullptr;
-  if (!input)
-    return std::nullopt;
-  if (isa<onnx::CastOp, onnx::IdentityOp, onnx::SqrtOp, onnx::ReciprocalOp, onnx::TanhOp, onnx::SigmoidOp, onnx::ErfOp, onnx::NegOp,
-          onnx::SoftmaxOp, onnx::ReluOp, onnx::CosOp, onnx::SinOp>(op))
-    return SmallVector<int64_t>(input.getShape());
-  if (auto transpose = dyn_cast<onnx::TransposeOp>(op)) {
-    SmallVector<int64_t> shape;
-    for (int64_t i = 0; i < input.getRank(); ++i)
-      shape.push_back(input.getDimSize(transpose.getPerm() ? (*transpose.getPerm())[i] : input.getRank() - 1 - i));
-    return shape;
-  }
-  if (auto gather = dyn_cast<onnx::GatherOp>(op)) {
-    RankedTensorType indices = getStaticType(gather.getIndices());
-    if (!indices)
-      return std::nullopt;
-    int64_t axis = normalizeAxis(static_cast<int64_t>(gather.getAxis()), input.getRank());
-    SmallVector<int64_t> shape(input.getShape().take_front(axis));
-    llvm::append_range(shape, indices.getShape());
-    llvm::append_range(shape, input.getShape().drop_front(axis + 1));
-    return shape;
-  }
-  if (auto unsqueeze = dyn_cast<onnx::UnsqueezeOp>(op)) {
-    std::optional<SmallVector<int64_t>> axes = getConstantInts(unsqueeze.getAxes());
-    if (!axes)
-      return std::nullopt;
-    int64_t rank = input.getRank() + axes->size();
-    SmallVector<int64_t> shape(rank, 0);
-    for (int64_t axis : *axes)
-      shape[normalizeAxis(axis, rank)] = 1;
-    const int64_t *next = input.getShape().begin();
-    for (int64_t &size : shape)
-      size = size == 1 ? 1 : *next++;
-    return shape;
-  }
-  if (auto concat = dyn_cast<onnx::ConcatOp>(op)) {
-    SmallVector<int64_t> shape(input.getShape());
-    int64_t axis = normalizeAxis(static_cast<int64_t>(concat.getAxis()), input.getRank());
-    for (Value other : concat.getInputs().drop_front()) {
-      RankedTensorType type = getStaticType(other);
-      if (!type)
-        return std::nullopt;
-      shape[axis] += type.getDimSize(axis);
-    }
-    return shape;
-  }
-  auto result = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  if (isa<onnx::ReshapeOp>(op) && result && result.getNumDynamicDims() == 1) {
-    SmallVector<int64_t> shape(result.getShape());
-    int64_t known = 1;
-    for (int64_t size : shape)
-      known *= ShapedType::isDynamic(size) ? 1 : size;
-    if (known == 0 || input.getNumElements() % known != 0)
-      return std::nullopt;
-    llvm::replace(shape, ShapedType::kDynamic, input.getNumElements() / known);
-    return shape;
-  }
-  if (isa<onnx::MatMulOp>(op)) {
-    RankedTensorType matrix = getStaticType(op->getOperand(1));
-    if (!matrix || matrix.getRank() != 2 || input.getRank() < 2)
-      return std::nullopt;
-    SmallVector<int64_t> shape(input.getShape());
-    shape.back() = matrix.getDimSize(1);
-    return shape;
-  }
-  if (auto gemm = dyn_cast<onnx::GemmOp>(op)) {
-    RankedTensorType matrix = getStaticType(gemm.getB());
-    if (!matrix || input.getRank() != 2 || matrix.getRank() != 2)
-      return std::nullopt;
-    return SmallVector<int64_t>{input.getDimSize(gemm.getTransA() ? 1 : 0), matrix.getDimSize(gemm.getTransB() ? 0 : 1)};
-  }
-  return std::nullopt;
-}
-
-/// Writes the shape of the result in full where it follows from operands.
-static void refineResult(Operation *op) {
-  auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  if (!type || type.hasStaticShape() || llvm::any_of(op->getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); }))
+/// Writes a shape into the type of a result. The function's own results keep theirs.
+static void refineResult(OpResult result, ArrayRef<int64_t> shape) {
+  auto type = dyn_cast<RankedTensorType>(result.getType());
+  if (!type || type.hasStaticShape() || static_cast<int64_t>(shape.size()) != type.getRank() ||
+      llvm::any_of(result.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); }))
     return;
-  std::optional<SmallVector<int64_t>> shape = inferShape(op);
-  if (!shape || static_cast<int64_t>(shape->size()) != type.getRank())
-    return;
-  for (auto [known, inferred] : llvm::zip(type.getShape(), *shape))
-    if (!ShapedType::isDynamic(known) && known != inferred)
+  SmallVector<int64_t> joined(type.getShape());
+  for (auto [known, inferred] : llvm::zip(joined, shape)) {
+    if (!ShapedType::isDynamic(known) && !ShapedType::isDynamic(inferred) && known != inferred)
       return;
-  op->getResult(0).setType(RankedTensorType::get(*shape, type.getElementType()));
+    if (ShapedType::isDynamic(known))
+      known = inferred;
+  }
+  result.setType(RankedTensorType::get(joined, type.getElementType()));
+}
+
+static void refineResults(Operation *op) {
+  for (OpResult result : op->getResults())
+    if (std::optional<SmallVector<int64_t>> shape = inferShape(result))
+      refineResult(result, *shape);
 }
 
 void normalize::refineShapes(func::FuncOp function) {
   function->walk([](Operation *op) {
-    if (!isa<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() != 1)
+    if (!isa<onnx::ONNXDialect>(op->getDialect()))
       return;
-    refineResult(op);
+    refineResults(op);
     // A shape that is known need not be computed, from those of inputs that go away.
-    RankedTensorType result = getStaticType(op->getResult(0));
+    RankedTensorType result = op->getNumResults() == 1 ? getStaticType(op->getResult(0)) : nullptr;
     if (!isa<onnx::ReshapeOp, onnx::ExpandOp>(op) || !result || getConstant(op->getOperand(1)) || llvm::is_contained(result.getShape(), 0))
       return;
     OpBuilder builder(op);
     auto type = RankedTensorType::get({result.getRank()}, builder.getI64Type());
     op->setOperand(1, arith::ConstantOp::create(builder, op->getLoc(), type, DenseElementsAttr::get(type, result.getShape())));
+  });
+}
+
+/// Dimensions that are computed, where they do not depend on the number of past positions.
+static void refineComputedShape(Operation *op, SymbolicEvaluator &evaluator) {
+  auto type = op->getNumResults() == 1 ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : nullptr;
+  if (!type || type.hasStaticShape())
+    return;
+  SmallVector<int64_t> shape(type.getShape());
+  for (auto [dim, known] : llvm::enumerate(shape))
+    if (std::optional<Affine> size = ShapedType::isDynamic(known) ? evaluator.evaluateSize(op->getResult(0), dim) : std::nullopt)
+      known = size->isConstant() && size->constant > 0 ? size->constant : known;
+  refineResult(op->getResult(0), shape);
+}
+
+void normalize::foldShapes(func::FuncOp function, const InputRoles &roles) {
+  SymbolicEvaluator evaluator(roles);
+  constexpr int64_t kMostNumbers = 16;
+  function->walk([&](Operation *op) {
+    if (!isa<onnx::ONNXDialect>(op->getDialect()))
+      return;
+    refineResults(op);
+    refineComputedShape(op, evaluator);
+    RankedTensorType type = op->getNumResults() == 1 ? getStaticType(op->getResult(0)) : nullptr;
+    if (!type)
+      return;
+    // Nothing is erased here, as the evaluator remembers values by their address. Of a Range it has to know that it is one.
+    bool isRange = isa<onnx::RangeOp>(op) && type.getNumElements() != 1;
+    ElementsAttr constant = isRange ? nullptr : evaluateConstant(op);
+    if (!constant && type.getElementType().isSignlessInteger() && !type.getElementType().isInteger(1) && type.getNumElements() <= kMostNumbers) {
+      std::optional<Symbolic> numbers = evaluator.evaluate(op->getResult(0));
+      if (!numbers || numbers->isBool || numbers->queryAxis >= 0 || numbers->keyAxis >= 0 ||
+          !llvm::all_of(numbers->elements, [](const Affine &number) { return number.isConstant(); }) ||
+          (numbers->elements.size() != 1 && static_cast<int64_t>(numbers->elements.size()) != type.getNumElements()))
+        return;
+      SmallVector<APInt> values;
+      for (const Affine &number : numbers->elements)
+        values.emplace_back(type.getElementTypeBitWidth(), number.constant, /*isSigned=*/true);
+      constant = DenseElementsAttr::get(type, values);
+    }
+    if (!constant)
+      return;
+    OpBuilder builder(op);
+    op->getResult(0).replaceAllUsesWith(arith::ConstantOp::create(builder, op->getLoc(), cast<TypedAttr>(constant)));
   });
 }
 
@@ -152,7 +113,15 @@ struct RecognizeONNXPass : elutq::impl::RecognizeONNXPassBase<RecognizeONNXPass>
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isExternal())
         continue;
-      numAttention += recognizeAttention(rewriter, function);
+      InputRoles roles = findRoles(function);
+      // The shapes of a layer may be known only once the attention of the one before is found.
+      while (!roles.pastAxis.empty()) {
+        foldShapes(function, roles);
+        int64_t found = recognizeAttention(rewriter, function, roles);
+        numAttention += found;
+        if (found == 0)
+          break;
+      }
       FailureOr<int64_t> weights = recognizeWeights(rewriter, function);
       if (failed(weights))
         return signalPassFailure();

@@ -14,14 +14,25 @@
 #ifndef ELUTQ_LIB_CONVERSION_ONNXTOLM_RECOGNIZE_H
 #define ELUTQ_LIB_CONVERSION_ONNXTOLM_RECOGNIZE_H
 
+#include "SymbolicIndex.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/PatternMatch.h"
 
 namespace elutq::normalize {
 
+/// What is known of the inputs before any attention is found: whatever an input is the front of is a past.
+InputRoles findRoles(mlir::func::FuncOp function);
+
 /// Products with keys and values of a cache around a Softmax become `onnx.Attention`. Heads that a model repeats for its groups of
 /// queries are taken before the repetition, of `onnx.Attention` as well. Returns how many attentions were composed.
-int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
+int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function, const InputRoles &roles);
+
+/// The shape of a result that follows from operands of static shapes, or none.
+std::optional<llvm::SmallVector<int64_t>> inferShape(mlir::OpResult result);
+
+/// Evaluates the integers of which exporters make shapes, as far as they don't depend on the number of past positions, and gives results the
+/// shapes that follow. Replaced operations stay, without users.
+void foldShapes(mlir::func::FuncOp function, const InputRoles &roles);
 
 /// Products with, and rows of, matrices that `onnx.DequantizeLinear` makes of constant codes become `onnx.contrib.MatMulNBits` and
 /// `onnx.contrib.GatherBlockQuantized`. What else reads such a matrix gets its floats as a constant. Returns how many became either.

@@ -218,36 +218,50 @@ Operation *AttentionMatcher::match(onnx::SoftmaxOp softmax) {
   }
 }
 
-/// What the evaluator has to know before any attention is found: whatever an input is the front of is a past.
-static InputRoles findRoles(func::FuncOp function) {
+/// Whether rows of a table are taken by `value`, which may be reshaped before.
+static bool indexesTable(Value value) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    if (isa<onnx::ReshapeOp, onnx::CastOp, onnx::IdentityOp>(user))
+      return user->getOperand(0) == value && indexesTable(user->getResult(0));
+    auto gather = dyn_cast<onnx::GatherOp>(user);
+    return gather && gather.getIndices() == value;
+  });
+}
+
+InputRoles findRoles(func::FuncOp function) {
   InputRoles roles;
-  for (BlockArgument argument : function.getArguments()) {
+  SmallVector<BlockArgument> tokensOrPositions;
+  for (auto [index, argument] : llvm::enumerate(function.getArguments())) {
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     if (!type)
       continue;
     if (isa<FloatType>(type.getElementType()) && type.getRank() == 4 && type.isDynamicDim(2)) {
       for (OpOperand &use : argument.getUses())
         if (auto concat = dyn_cast<onnx::ConcatOp>(use.getOwner());
-            concat && use.getOperandNumber() == 0 && concat.getInputs().size() == 2)
-          if (auto added = getStaticType(concat.getInputs()[1]); added && added.getRank() == 4) {
-            roles.pastAxis[argument] = 2;
+            concat && use.getOperandNumber() == 0 && concat.getInputs().size() == 2 &&
+            normalizeAxis(static_cast<int64_t>(concat.getAxis()), 4) == 2) {
+          roles.pastAxis[argument] = 2;
+          if (auto added = getStaticType(concat.getInputs()[1]); added && added.getRank() == 4)
             roles.rows = added.getDimSize(2);
-          }
+        }
     } else if (isa<IntegerType>(type.getElementType()) && type.getRank() == 2 && type.isDynamicDim(1)) {
       roles.attentionMask = argument;
+    } else if (isa<IntegerType>(type.getElementType()) && type.getRank() == 2 && type.hasStaticShape() && type.getDimSize(0) == 1) {
+      tokensOrPositions.push_back(argument);
+      auto name = function.getArgAttrOfType<StringAttr>(index, "onnx.name");
+      if (!indexesTable(argument) || (name && name.getValue().contains("position")))
+        roles.positionIds = argument;
     }
   }
-  for (BlockArgument argument : function.getArguments()) {
-    auto type = getStaticType(argument);
-    bool isTokens = llvm::any_of(argument.getUsers(), [&](Operation *user) { return isa<onnx::GatherOp>(user); });
-    if (type && isa<IntegerType>(type.getElementType()) && type.getNumElements() == roles.rows && !isTokens)
-      roles.positionIds = argument;
-  }
+  if (roles.rows == 0 && !tokensOrPositions.empty())
+    roles.rows = cast<RankedTensorType>(tokensOrPositions.front().getType()).getDimSize(1);
+  // Without either, nothing can be said of a length.
+  if (roles.rows == 0)
+    roles.pastAxis.clear();
   return roles;
 }
 
-int64_t recognizeAttention(IRRewriter &rewriter, func::FuncOp function) {
-  InputRoles roles = findRoles(function);
+int64_t recognizeAttention(IRRewriter &rewriter, func::FuncOp function, const InputRoles &roles) {
   if (roles.pastAxis.empty())
     return 0;
   SymbolicEvaluator evaluator(roles);

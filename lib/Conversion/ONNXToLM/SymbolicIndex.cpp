@@ -76,12 +76,42 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
   if (auto transpose = dyn_cast_if_present<onnx::TransposeOp>(op); transpose && transpose.getPerm())
     return evaluateSize(transpose.getData(), (*transpose.getPerm())[dim]);
   if (isa_and_present<onnx::ReshapeOp, onnx::ExpandOp>(op)) {
-    // Numbers up to 1 stand for something else.
-    if (std::optional<Symbolic> shape = evaluate(op->getOperand(1));
-        shape && static_cast<int64_t>(shape->elements.size()) == type.getRank() &&
-        (!shape->elements[dim].isConstant() || shape->elements[dim].constant > 1))
-      return shape->elements[dim];
-    return std::nullopt;
+    std::optional<Symbolic> shape = evaluate(op->getOperand(1));
+    if (!shape || static_cast<int64_t>(shape->elements.size()) != type.getRank())
+      return std::nullopt;
+    const Affine &size = shape->elements[dim];
+    if (isa<onnx::ExpandOp>(op) && size == Affine{1}) {
+      int64_t own = dim - (type.getRank() - rankOf(op->getOperand(0)));
+      return own < 0 ? Affine{1} : evaluateSize(op->getOperand(0), own);
+    }
+    // Numbers up to 0 stand for something else.
+    if (!size.isConstant() || size.constant > 0)
+      return size;
+    return isa<onnx::ReshapeOp>(op) && size == Affine{-1} ? evaluateRest(cast<onnx::ReshapeOp>(op), dim) : std::nullopt;
+  }
+  if (auto constant = dyn_cast_if_present<onnx::ConstantOfShapeOp>(op)) {
+    std::optional<Symbolic> shape = evaluate(constant.getInput());
+    return shape && static_cast<int64_t>(shape->elements.size()) == type.getRank() ? std::optional(shape->elements[dim]) : std::nullopt;
+  }
+  if (auto range = dyn_cast_if_present<onnx::RangeOp>(op))
+    return evaluateLength(range);
+  if (isa_and_present<onnx::TriluOp, onnx::ScatterNDOp>(op))
+    return evaluateSize(op->getOperand(0), dim);
+  if (auto slice = dyn_cast_if_present<onnx::SliceOp>(op))
+    return evaluateSliceSize(slice, dim);
+  // Of broadcast operands, the size that is not 1.
+  if (isa_and_present<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::AndOp, onnx::WhereOp, onnx::EqualOp, onnx::LessOp, onnx::LessOrEqualOp,
+                      onnx::GreaterOp, onnx::GreaterOrEqualOp>(op)) {
+    std::optional<Affine> joined = Affine{1};
+    for (Value operand : op->getOperands()) {
+      int64_t own = dim - (type.getRank() - rankOf(operand));
+      std::optional<Affine> size = own < 0 ? Affine{1} : evaluateSize(operand, own);
+      if (!size || !joined || *size == Affine{1})
+        joined = size ? joined : std::nullopt;
+      else
+        joined = *joined == Affine{1} || *joined == *size ? size : std::nullopt;
+    }
+    return joined;
   }
   if (auto unsqueeze = dyn_cast_if_present<onnx::UnsqueezeOp>(op)) {
     std::optional<SmallVector<int64_t>> axes = getConstantInts(unsqueeze.getAxes());
@@ -96,6 +126,54 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
   if (std::optional<Symbolic> symbolic = evaluate(value); symbolic && symbolic->keyAxis == dim)
     return Affine{roles.rows, 1};
   return std::nullopt;
+}
+
+/// What a dimension -1 stands for: the one dimension of the input that is no number, if the others of both multiply to the same.
+std::optional<Affine> SymbolicEvaluator::evaluateRest(onnx::ReshapeOp op, int64_t dim) {
+  auto input = dyn_cast<RankedTensorType>(op.getData().getType());
+  std::optional<Symbolic> shape = evaluate(op.getShape());
+  std::optional<Affine> rest;
+  int64_t before = 1, after = 1;
+  for (int64_t i = 0; input && i < input.getRank(); ++i) {
+    if (!input.isDynamicDim(i)) {
+      before *= input.getDimSize(i);
+    } else if (rest) {
+      return std::nullopt;
+    } else if (!(rest = evaluateSize(op.getData(), i))) {
+      return std::nullopt;
+    }
+  }
+  for (auto [i, size] : llvm::enumerate(shape->elements)) {
+    if (static_cast<int64_t>(i) == dim)
+      continue;
+    if (!size.isConstant() || size.constant <= 0)
+      return std::nullopt;
+    after *= size.constant;
+  }
+  return before == after ? rest : std::nullopt;
+}
+
+/// Dimensions that a Slice leaves as they are.
+std::optional<Affine> SymbolicEvaluator::evaluateSliceSize(onnx::SliceOp op, int64_t dim) {
+  std::optional<SmallVector<int64_t>> axes = isAbsent(op.getAxes()) ? std::nullopt : getConstantInts(op.getAxes());
+  if (!axes || axes->size() != 1)
+    return std::nullopt;
+  std::optional<Affine> size = evaluateSize(op.getData(), dim);
+  if (normalizeAxis(axes->front(), rankOf(op.getData())) != dim)
+    return size;
+  std::optional<Symbolic> start = evaluate(op.getStarts()), end = evaluate(op.getEnds());
+  bool isWhole = start && end && start->elements.size() == 1 && end->elements.size() == 1 && start->elements.front() == Affine{0} &&
+                 (isAbsent(op.getSteps()) || getConstantNumber(op.getSteps()) == 1.0) && size && end->elements.front() == *size;
+  return isWhole ? size : std::nullopt;
+}
+
+/// The number of elements of a Range that counts up by one.
+std::optional<Affine> SymbolicEvaluator::evaluateLength(onnx::RangeOp op) {
+  std::optional<Symbolic> start = evaluate(op.getStart()), limit = evaluate(op.getLimit()), delta = evaluate(op.getDelta());
+  if (!start || !limit || !delta || !isUniform(*start) || !isUniform(*limit) || !isUniform(*delta) || start->isBool || limit->isBool ||
+      !(delta->elements.front() == Affine{1}))
+    return std::nullopt;
+  return limit->elements.front() - start->elements.front();
 }
 
 std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
@@ -136,6 +214,8 @@ std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
 std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
   if (isa<onnx::IdentityOp>(op))
     return evaluate(op->getOperand(0));
+  if (std::optional<Symbolic> mask = computeMask(op))
+    return mask;
   if (auto castOp = dyn_cast<onnx::CastOp>(op)) {
     std::optional<Symbolic> input = evaluate(castOp.getInput());
     auto type = cast<ShapedType>(castOp.getType());
@@ -169,7 +249,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
     return computeLogic(op);
   if (isa<onnx::WhereOp>(op))
     return computeSelect(op);
-  if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::ExpandOp>(op))
+  if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::ExpandOp, onnx::FlattenOp>(op))
     return computeReshape(op);
   return computeVectorOp(op);
 }
@@ -262,9 +342,46 @@ std::optional<Symbolic> SymbolicEvaluator::computeLogic(Operation *op) {
   return result;
 }
 
+/// Whether two sizes are equal, where that does not depend on P >= 0.
+static std::optional<bool> compareSizes(const Affine &lhs, const Affine &rhs) {
+  Affine difference = lhs - rhs;
+  if (difference.isConstant())
+    return difference.constant == 0;
+  bool isPositive = difference.constant > 0 && difference.past >= 0, isNegative = difference.constant < 0 && difference.past <= 0;
+  return difference.query == 0 && difference.key == 0 && (isPositive || isNegative) ? std::optional(false) : std::nullopt;
+}
+
+/// Where(Equal(a, b), x, y) on the elements of a shape: exporters replace -1 by the size of an input this way.
+std::optional<Symbolic> SymbolicEvaluator::computeSizes(onnx::WhereOp where) {
+  auto equal = where.getCondition().getDefiningOp<onnx::EqualOp>();
+  if (!equal || rankOf(where.getResult()) > 1)
+    return std::nullopt;
+  SmallVector<Symbolic, 4> operands;
+  size_t size = 1;
+  for (Value operand : {equal.getA(), equal.getB(), where.getX(), where.getY()}) {
+    std::optional<Symbolic> known = evaluate(operand);
+    if (!known || known->isBool || known->queryAxis >= 0 || known->keyAxis >= 0)
+      return std::nullopt;
+    size = std::max<size_t>(size, known->elements.size());
+    operands.push_back(*known);
+  }
+  Symbolic result;
+  result.isVector = size != 1;
+  for (size_t i = 0; i < size; ++i) {
+    auto at = [&](int64_t operand) { return operands[operand].elements[operands[operand].elements.size() == 1 ? 0 : i]; };
+    std::optional<bool> isEqual = compareSizes(at(0), at(1));
+    if (!isEqual)
+      return std::nullopt;
+    result.elements.push_back(*isEqual ? at(2) : at(3));
+  }
+  return result;
+}
+
 /// Where(visible, 0, very negative) is the mask as numbers; the condition stands for it.
 std::optional<Symbolic> SymbolicEvaluator::computeSelect(Operation *op) {
   auto where = cast<onnx::WhereOp>(op);
+  if (isa<IntegerType>(cast<ShapedType>(where.getType()).getElementType()))
+    return computeSizes(where);
   std::optional<double> yes = getConstantNumber(where.getX()), no = getConstantNumber(where.getY());
   if (!yes || !no || !isa<FloatType>(cast<ShapedType>(where.getType()).getElementType()))
     return std::nullopt;
@@ -283,11 +400,10 @@ std::optional<Symbolic> SymbolicEvaluator::computeSelect(Operation *op) {
 
 std::optional<Symbolic> SymbolicEvaluator::computeRange(Operation *op) {
   auto range = cast<onnx::RangeOp>(op);
-  std::optional<Symbolic> start = evaluate(range.getStart()), limit = evaluate(range.getLimit()), delta = evaluate(range.getDelta());
-  if (!start || !limit || !delta || !isUniform(*start) || !isUniform(*limit) || !isUniform(*delta) || start->isBool || limit->isBool ||
-      !(delta->elements.front() == Affine{1}))
+  std::optional<Affine> known = evaluateLength(range);
+  if (!known)
     return std::nullopt;
-  Affine first = start->elements.front(), length = limit->elements.front() - first;
+  Affine first = evaluate(range.getStart())->elements.front(), length = *known;
   Symbolic result;
   if (length == Affine{roles.rows, 1}) {
     // One entry per key.
@@ -295,6 +411,8 @@ std::optional<Symbolic> SymbolicEvaluator::computeRange(Operation *op) {
     result.keyAxis = 0;
     return result;
   }
+  if (length == Affine{1})
+    return uniform(first);
   if (length == Affine{roles.rows}) {
     // One entry per row: row i is q - P.
     result = uniform(first + Affine{0, -1, 1, 0});
@@ -321,6 +439,35 @@ std::optional<Symbolic> SymbolicEvaluator::computeShapeOf(Operation *op) {
   return result;
 }
 
+/// Shape(data)[indices]; the other dimensions need not be known.
+std::optional<Symbolic> SymbolicEvaluator::computeSizeOf(Value data, Value indices) {
+  std::optional<SmallVector<int64_t>> dims = getConstantInts(indices);
+  Symbolic result;
+  for (int64_t dim : dims.value_or(SmallVector<int64_t>{})) {
+    std::optional<Affine> size = evaluateSize(data, normalizeAxis(dim, rankOf(data)));
+    if (!size)
+      return std::nullopt;
+    result.elements.push_back(*size);
+  }
+  result.isVector = result.elements.size() != 1;
+  return result.elements.empty() ? std::nullopt : std::optional(result);
+}
+
+std::optional<Symbolic> SymbolicEvaluator::computeConstantOfShape(onnx::ConstantOfShapeOp op) {
+  std::optional<ElementsAttr> value = op.getValue();
+  auto type = dyn_cast<IntegerType>(cast<ShapedType>(op.getType()).getElementType());
+  auto dense = value ? dyn_cast<DenseElementsAttr>(*value) : nullptr;
+  if (!type || rankOf(op.getResult()) < 0 || (value && (!dense || !dense.isSplat())))
+    return std::nullopt;
+  int64_t number = dense ? type.isInteger(1) ? dense.getSplatValue<APInt>().getZExtValue() : dense.getSplatValue<APInt>().getSExtValue() : 0;
+  if (!type.isInteger(1))
+    return uniform({number});
+  Symbolic result;
+  result.isBool = true;
+  result.isFalse = number == 0;
+  return result;
+}
+
 /// Moves the dimensions along which an input runs. A dimension of size one need not be followed: broadcasting makes its place irrelevant.
 std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
   std::optional<Symbolic> input = evaluate(op->getOperand(0));
@@ -337,6 +484,8 @@ std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
   auto inputType = cast<RankedTensorType>(op->getOperand(0).getType()), type = cast<RankedTensorType>(op->getResult(0).getType());
   SmallVector<bool> isNew(rank, false);
   SmallVector<int64_t> target(inputRank, -1);
+  if (isa<onnx::FlattenOp>(op))
+    return std::nullopt;
   if (isa<onnx::ExpandOp>(op)) {
     for (int64_t i = 0; i < inputRank; ++i)
       target[i] = i + rank - inputRank;
@@ -404,6 +553,11 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
     result.keyAxis = rank - 1;
     return result;
   }
+  if (auto constant = dyn_cast<onnx::ConstantOfShapeOp>(op))
+    return computeConstantOfShape(constant);
+  if (auto gather = dyn_cast<onnx::GatherOp>(op))
+    if (auto shape = gather.getData().getDefiningOp<onnx::ShapeOp>(); shape && shape.getStart() == 0 && !shape.getEnd())
+      return computeSizeOf(shape.getData(), gather.getIndices());
   if (!isa<onnx::GatherOp, onnx::SliceOp, onnx::GatherNDOp, onnx::TransposeOp>(op))
     return std::nullopt;
   std::optional<Symbolic> data = evaluate(op->getOperand(0));
@@ -444,18 +598,19 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
 
 /// The keys from P on are those of the rows: what is said of key k is said of the query at position k.
 std::optional<Symbolic> SymbolicEvaluator::computeSliceOfKeys(onnx::SliceOp op, const Symbolic &data) {
-  std::optional<Symbolic> start = evaluate(op.getStarts());
-  std::optional<SmallVector<int64_t>> end = getConstantInts(op.getEnds()), axes;
+  std::optional<Symbolic> start = evaluate(op.getStarts()), end = evaluate(op.getEnds());
+  std::optional<SmallVector<int64_t>> axes, steps;
   if (!isAbsent(op.getAxes()))
     axes = getConstantInts(op.getAxes());
-  std::optional<SmallVector<int64_t>> steps;
   if (!isAbsent(op.getSteps()) && (!(steps = getConstantInts(op.getSteps())) || *steps != SmallVector<int64_t>{1}))
     return std::nullopt;
-  if (!start || !end || !axes || start->elements.size() != 1 || end->size() != 1 || axes->size() != 1)
+  if (!start || !end || !axes || start->elements.size() != 1 || end->elements.size() != 1 || axes->size() != 1)
     return std::nullopt;
-  constexpr int64_t kEnd = INT32_MAX; // What exporters write is at least that.
+  constexpr int64_t kEnd = INT32_MAX; // What exporters write is at least that, or the number of keys.
   int64_t axis = normalizeAxis(axes->front(), rankOf(op.getData()));
-  if (end->front() < kEnd)
+  Affine last = end->elements.front();
+  bool isToEnd = last.isConstant() ? last.constant >= kEnd : axis == data.keyAxis && last == Affine{roles.rows, 1};
+  if (!isToEnd)
     return std::nullopt;
   if (start->elements.front() == Affine{0})
     return data;
@@ -477,7 +632,12 @@ std::optional<CausalMask> matchMask(SymbolicEvaluator &evaluator, Value mask, in
       (symbolic->keyAxis >= 0 && symbolic->keyAxis != rank - 1))
     return std::nullopt;
   CausalMask result;
-  for (const Affine &form : symbolic->conditions) {
+  for (Affine form : symbolic->conditions) {
+    // The one row of decode is at position P.
+    if (rows == 1) {
+      form.query += form.past;
+      form.past = 0;
+    }
     if (form.query == 1 && form.key == -1 && form.past == 0 && form.constant == 0) {
       result.isCausal = true; // q - k >= 0
       continue;

@@ -38,7 +38,8 @@ struct Symbolic {
   /// The elements of a vector of lengths; one element stands for the whole tensor.
   llvm::SmallVector<Affine, 4> elements;
   bool isVector = false;
-  /// Booleans only: every inequality `form >= 0` must hold; `elements` is unused. Never true where `isFalse`.
+  /// Booleans, and masks of floats that are 0 where the boolean is true and very negative elsewhere: every inequality `form >= 0` must hold;
+  /// `elements` is unused. Never true where `isFalse`.
   bool isBool = false, isFalse = false;
   llvm::SmallVector<Affine, 4> conditions;
   /// The dimensions along which q and k run, or -1.
@@ -79,6 +80,17 @@ private:
   std::optional<Symbolic> computeReshape(mlir::Operation *op);
   std::optional<Symbolic> computeVectorOp(mlir::Operation *op);
   std::optional<Symbolic> computeSelect(mlir::Operation *op);
+  std::optional<Symbolic> computeSizes(onnx::WhereOp where);
+  std::optional<Symbolic> computeSizeOf(mlir::Value data, mlir::Value indices);
+  std::optional<Symbolic> computeConstantOfShape(onnx::ConstantOfShapeOp op);
+  std::optional<Symbolic> computeMask(mlir::Operation *op);
+  std::optional<Symbolic> computeTriangle(onnx::TriluOp op);
+  std::optional<Symbolic> computeMaskedBy(onnx::MulOp op);
+  std::optional<Symbolic> computeOverwritten(onnx::ScatterNDOp op);
+  bool isNeverZero(mlir::Value value);
+  std::optional<Affine> evaluateSliceSize(onnx::SliceOp op, int64_t dim);
+  std::optional<Affine> evaluateLength(onnx::RangeOp op);
+  std::optional<Affine> evaluateRest(onnx::ReshapeOp op, int64_t dim);
   std::optional<Symbolic> computeSliceOfKeys(onnx::SliceOp op, const Symbolic &data);
   void mergeAxes(mlir::Operation *op, const Symbolic &lhs, const Symbolic &rhs, Symbolic &result);
 

@@ -11,6 +11,7 @@
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -239,6 +240,28 @@ ElementsAttr foldFloatCast(onnx::CastOp op, RankedTensorType type) {
   return DenseElementsAttr::get(type, values);
 }
 
+/// Arithmetic on single f32 numbers, as with the square root of the size of a head. The result of double precision, rounded, is that of f32.
+ElementsAttr foldFloat(Operation *op, RankedTensorType type) {
+  SmallVector<double> v;
+  for (Value operand : op->getOperands()) {
+    auto operandType = dyn_cast<RankedTensorType>(operand.getType());
+    std::optional<double> number = operandType && operandType.getElementType().isF32() ? getConstantNumber(operand) : std::nullopt;
+    if (!number)
+      return nullptr;
+    v.push_back(*number);
+  }
+  std::optional<double> result = llvm::TypeSwitch<Operation *, std::optional<double>>(op)
+                                     .Case<onnx::CastOp, onnx::IdentityOp>([&](Operation *) { return v[0]; })
+                                     .Case([&](onnx::SqrtOp) { return std::sqrt(v[0]); })
+                                     .Case([&](onnx::ReciprocalOp) { return 1 / v[0]; })
+                                     .Case([&](onnx::AddOp) { return v[0] + v[1]; })
+                                     .Case([&](onnx::SubOp) { return v[0] - v[1]; })
+                                     .Case([&](onnx::MulOp) { return v[0] * v[1]; })
+                                     .Case([&](onnx::DivOp) { return v[0] / v[1]; })
+                                     .Default([](Operation *) { return std::nullopt; });
+  return result ? DenseElementsAttr::get(type, static_cast<float>(*result)) : DenseElementsAttr();
+}
+
 } // namespace
 
 ElementsAttr evaluateConstant(Operation *op) {
@@ -261,6 +284,8 @@ ElementsAttr evaluateConstant(Operation *op) {
       values.push_back(IntegerAttr::get(type.getElementType(), number));
     result = DenseElementsAttr::get(type, values);
   }
+  if (!result && type.getElementType().isF32() && type.getNumElements() == 1)
+    result = foldFloat(op, type);
   return result;
 }
 
