@@ -17,11 +17,11 @@ def dequantize(planes: np.ndarray, scales: np.ndarray, zeros: np.ndarray, column
     if zeros.ndim == 3:
         ratios, scales = zeros.astype(np.float32), scales.astype(np.float32)
         scales, zeros = scales * ratios[:, :, :-1], scales[:, :, 0] * (ratios[:, :, -1] - 128)
-    if planes.shape[2] < columns and scales.shape[2] < planes.shape[0]:  # One scale: each plane counts twice as much as that below.
+    has_codes = planes.shape[2] == scales.shape[1] * group_size
+    if not has_codes and scales.shape[2] < planes.shape[0]:  # One scale: each plane counts twice as much as that below.
         scales = scales.astype(np.float32) * np.exp2(np.arange(planes.shape[0], dtype=np.float32))
     weights = zeros.astype(np.float32)[:, group]
     for plane in range(planes.shape[0]):
-        has_codes = planes.shape[2] >= columns
         bits = planes[plane, :, :columns] if has_codes else np.unpackbits(planes[plane], axis=1, count=columns, bitorder="little")
         weights += scales[:, :, plane].astype(np.float32)[:, group] * bits
     return weights

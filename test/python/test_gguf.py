@@ -133,22 +133,24 @@ def test_quantized_files_keep_their_bits(name, tmp_path):
     kind, rng = gguf.GGMLQuantizationType[name], np.random.default_rng(14)
     config = {**CONFIGS["llama"], "hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "head_dim": 64, "num_hidden_layers": 1}
     weights = random_weights(config, seed=13)
-    values = {}
+    made = []
     # So large that weights deviate by about 1 / 16.
     size = 0.06 / np.std(gguf.dequantize(random_blocks(kind, 64, 256, rng, size=1), kind))
 
     def blocks(value, _):
         raw = random_blocks(kind, *value.shape, rng, size)
-        values[value.tobytes()] = gguf.dequantize(raw, kind)
+        made.append(raw)
         return raw
 
     write_gguf(tmp_path / "model.gguf", config, weights, quantization=kind, quantize=blocks)
     assert main(["export", str(tmp_path / "model.gguf"), "-o", str(tmp_path / "onnx"), "-q", "--quantized", "keep"]) == 0
     assert main(["export", str(tmp_path / "model.gguf"), "-o", str(tmp_path / "float"), "-q"]) == 0
     operators = Counter(node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx", load_external_data=False).graph.node)
-    assert (operators["HLQMatMul"], operators["HLQGather"], operators["MatMul"]) == (8, 1, 0) and len(values) == 9
+    assert (operators["HLQMatMul"], operators["HLQGather"], operators["MatMul"]) == (8, 1, 0) and len(made) == 9
     expected = OnnxSession(tmp_path / "float").feed(TOKENS)
     np.testing.assert_allclose(OnnxSession(tmp_path / "onnx").feed(TOKENS), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    if name not in ("Q4_0", "Q2_K", "Q3_K", "Q6_K", "TQ2_0"):
+        return  # The others have the bits, groups and parameters of one of these.
     elutq.compile(tmp_path / "onnx" / "model.onnx", tmp_path / "tiny", emit="lib", arguments=["--kv-cache=f32", "--chunk=4"])
     session = elutq.Model(tmp_path / "libtiny.so").session()
     error = np.abs(np.stack([session.decode(token) for token in TOKENS]) - expected).max()
