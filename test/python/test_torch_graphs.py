@@ -1,4 +1,4 @@
-"""Graphs of torch.onnx.export compile as they are, and compute what ONNX Runtime computes."""
+"""Graphs of torch.onnx.export and of optimum-onnx compile as they are, and compute what ONNX Runtime computes."""
 
 import pytest
 

@@ -185,6 +185,9 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
       Concat. The factors may stand before or behind the product, a softcap in between, and heads of K and V may be repeated for groups of
       queries. It becomes `onnx.Attention`. Heads repeated in front of an `onnx.Attention` are taken before the repetition, too.
 
+    - experts: constant matrices that GatherND or Gather takes by the indices of TopK, multiplied with one row each. They become a product of all rows
+      with each expert's matrix, and a choice among the results, so that they are quantized as other matrices are and no matrix is copied.
+
     Integers of which shapes are made are evaluated first, as far as they don't depend on the number of past positions: through Shape, Concat,
     ConstantOfShape, Equal and Where, as exporters write them. Shapes that become known are written into the types.
 
@@ -193,7 +196,8 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
     Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph without past keys and values joined by Concat is as it was.
     Next: `lm-build-entry`.
   }];
-  let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">];
+  let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">,
+                    Statistic<"numExperts", "num-experts", "Number of products with matrices of experts">];
 }
 
 def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {

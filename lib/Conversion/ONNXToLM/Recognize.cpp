@@ -123,6 +123,7 @@ struct RecognizeONNXPass : elutq::impl::RecognizeONNXPassBase<RecognizeONNXPass>
           break;
       }
       refineShapes(function);
+      numExperts += recognizeExperts(rewriter, function);
       // Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
       function->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
         if (isOpTriviallyDead(op))
