@@ -56,4 +56,6 @@ NOT_EXPORTED |= {("optimum", name): "not supported by the exporter" for name in 
 # The message of the compiler has this in it.
 NOT_COMPILED: dict[tuple[str, str], str] = {
     ("optimum", "qwen3-moe"): "onnx.NonZero",  # A loop over experts, each of which takes the rows that chose it.
+    **{("genai-fp16", name): "com.microsoft::MultiHeadAttention" for name in ARCHITECTURES if name not in _GENAI},
+    **{("genai-int4-qdq", name): "element type INT4" for name in ARCHITECTURES if name not in _GENAI},
 }
