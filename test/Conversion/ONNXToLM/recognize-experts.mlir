@@ -15,7 +15,8 @@
 // CHECK-DAG:     %[[ONE:.*]] = arith.constant dense<1> : tensor<i64>
 // CHECK:         %[[IS:.*]] = onnx.Equal %[[CHOSEN]], %[[ONE]]
 // CHECK:         %[[Y:.*]] = onnx.Where %[[IS]], %[[Y1]], %[[Y0]]
-// CHECK:         onnx.Reshape %[[Y]], %{{.*}} -> tensor<4x2x1xf32>
+// CHECK:         %[[Z:.*]] = onnx.Where %{{.*}}, %{{.*}}, %[[Y]]
+// CHECK:         onnx.Reshape %[[Z]], %{{.*}} -> tensor<4x2x1xf32>
 // CHECK-NOT:     onnx.GatherND
 func.func @chosen(%x: tensor<4x3x1xf32>, %scores: tensor<2x3xf32>) -> tensor<4x2x1xf32> {
   %w = arith.constant dense<[[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], [[6.0, 7.0, 8.0], [9.0, 10.0, 11.0]], [[12.0, 13.0, 14.0], [15.0, 16.0, 17.0]]]> : tensor<3x2x3xf32>
