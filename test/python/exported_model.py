@@ -86,7 +86,7 @@ def compiled_logits(path: Path, target: Path, quantize: str) -> tuple[np.ndarray
 
 def error_of(path: Path, target: Path, head_size: int, quantize: str = "none") -> float:
     """The greatest difference of the compiled model's logits, as a part of the greatest logit's size."""
-    expected = reference_logits(path, head_size)
     decoded, prefilled = compiled_logits(path, target, quantize)
+    expected = reference_logits(path, head_size)
     difference = max(np.abs(decoded - expected).max(), np.abs(prefilled - expected[PROMPT - 1:]).max())
     return float(difference / np.abs(expected).max())
