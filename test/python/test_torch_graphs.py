@@ -1,10 +1,11 @@
 """Graphs of torch.onnx.export and of optimum-onnx compile as they are, and compute what ONNX Runtime computes."""
 
 import numpy as np
+import onnx
 import pytest
 
 import elutq
-from exported_model import compiled_logits, error_of, reference_logits
+from exported_model import compiled_logits, convert_floats, error_of, reference_logits
 from torch_graphs import GRAPHS, write_model
 
 
@@ -15,6 +16,16 @@ def test_there_are_graphs():
 @pytest.mark.parametrize("name", GRAPHS)
 def test_float(name, compiler, tmp_path):
     write_model(name, tmp_path / "model.onnx")
+    assert error_of(tmp_path / "model.onnx", tmp_path / "tiny", head_size=16) <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["dynamo-18-llama3", "dynamo-18-mixtral"])
+def test_half(name, compiler, tmp_path):
+    """In f16, the same graph is computed in f32 from the weights in f16."""
+    write_model(name, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    convert_floats(model, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    onnx.save(model, tmp_path / "model.onnx")
     assert error_of(tmp_path / "model.onnx", tmp_path / "tiny", head_size=16) <= 1e-4
 
 
