@@ -35,6 +35,7 @@ inline void registerAllPasses() {
   hlq::registerHLQPasses();
   registerTransformsPasses();
   registerLMBuildEntryPass();
+  registerWidenHalfONNXPass();
   registerRecognizeONNXPass();
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();

@@ -52,8 +52,16 @@ NOT_EXPORTED: dict[tuple[str, str], str] = {(exporter, name): reason for exporte
 # One KV head for four heads, which the translation to the operator Attention does not take.
 NOT_EXPORTED |= {(exporter, "falcon"): "AssertionError: SDPA (MHA) requires as many heads of keys as of queries"
                  for exporter in ("dynamo-23", "dynamo-24")}
+del NOT_EXPORTED["genai-fp16", "smollm3"]
+NOT_EXPORTED |= {("genai-int4-qdq", name): "AssertionError: Gather only supports QOperator format currently" for name in ("qwen3", "gemma2")}
 NOT_EXPORTED |= {("optimum", name): "not supported by the exporter" for name in ("starcoder2", "mixtral")}
 # The message of the compiler has this in it.
 NOT_COMPILED: dict[tuple[str, str], str] = {
     ("optimum", "qwen3-moe"): "onnx.NonZero",  # A loop over experts, each of which takes the rows that chose it.
+    **{("genai-fp16", name): "com.microsoft::MultiHeadAttention" for name in ARCHITECTURES if name not in _GENAI or name == "smollm3"},
+    # Norms of queries and keys in GroupQueryAttention, which ONNX Runtime has for GPUs only.
+    **{(exporter, "qwen3"): "the operand q_norm_weight is not supported" for exporter in ("genai-fp16-cuda", "genai-int4-cuda")},
+    **{("genai-int4-qdq", name): "element type INT4" for name in ("llama3", "qwen2", "mistral")},
 }
+# What ONNX Runtime refuses to load of what an exporter wrote, so that there is nothing to compare with. In the table as if there were no export.
+NOT_VALID: dict[tuple[str, str], str] = {("genai-int4-asym", name): "does not match expected type" for name in ("qwen3", "gemma2")}

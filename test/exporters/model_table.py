@@ -29,7 +29,9 @@ def table(results: dict) -> str:
         for name in ARCHITECTURES:
             result = results.get(f"{exporter}/{name}")
             if result and "error" not in result:
-                reasons.setdefault(result.get("refusal") or result["reason"], []).append(f"{exporter}/{name}")
+                # Of a message that lists nodes, the first one.
+                reason = (result.get("refusal") or result["reason"]).partition(";")[0]
+                reasons.setdefault(reason, []).append(f"{exporter}/{name}")
     return "\n".join([*rows, "", *(f"- {', '.join(shorten(pairs))}: {reason}" for reason, pairs in reasons.items()), ""])
 
 

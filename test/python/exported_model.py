@@ -21,25 +21,27 @@ def _names(path: Path) -> tuple[list, list, int]:
     return [value for value in graph.input if "past" in value.name], [value.name for value in graph.output[1:]], slots
 
 
-def widen_halves(model: onnx.ModelProto) -> None:
-    """Makes f32 of all f16 in a model with its tensors loaded: the same weights, computed with in f32."""
-    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+def convert_floats(model: onnx.ModelProto, source: int, target: int) -> None:
+    """Makes one float type of all of another one in a model with its tensors loaded: weights, inputs and outputs, and what Cast converts to."""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(target)
 
-    def widen(tensor: onnx.TensorProto) -> None:
-        if tensor.data_type == half:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    def convert(tensor: onnx.TensorProto) -> None:
+        if tensor.data_type == source:
+            with np.errstate(over="ignore"):  # What hides keys may become infinite.
+                numbers = onnx.numpy_helper.to_array(tensor).astype(dtype)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(numbers, tensor.name))
 
     graph = model.graph
     for tensor in graph.initializer:
-        widen(tensor)
+        convert(tensor)
     for value in [*graph.input, *graph.output, *graph.value_info]:
-        if value.type.tensor_type.elem_type == half:
-            value.type.tensor_type.elem_type = single
+        if value.type.tensor_type.elem_type == source:
+            value.type.tensor_type.elem_type = target
     for node in graph.node:
         for attribute in node.attribute:
-            widen(attribute.t)
-            if node.op_type == "Cast" and attribute.i == half:
-                attribute.i = single
+            convert(attribute.t)
+            if node.op_type == "Cast" and attribute.i == source:
+                attribute.i = target
 
 
 def reference_logits(path: Path, head_size: int) -> np.ndarray:
@@ -50,7 +52,7 @@ def reference_logits(path: Path, head_size: int) -> np.ndarray:
     model = onnx.load(path, load_external_data=False)
     if any(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16 for value in model.graph.input):
         onnx.load_external_data_for_model(model, str(path.parent))
-        widen_halves(model)
+        convert_floats(model, onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT)
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.name == "accuracy_level":
@@ -86,7 +88,7 @@ def compiled_logits(path: Path, target: Path, quantize: str) -> tuple[np.ndarray
 
 def error_of(path: Path, target: Path, head_size: int, quantize: str = "none") -> float:
     """The greatest difference of the compiled model's logits, as a part of the greatest logit's size."""
-    expected = reference_logits(path, head_size)
     decoded, prefilled = compiled_logits(path, target, quantize)
+    expected = reference_logits(path, head_size)
     difference = max(np.abs(decoded - expected).max(), np.abs(prefilled - expected[PROMPT - 1:]).max())
     return float(difference / np.abs(expected).max())

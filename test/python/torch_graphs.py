@@ -1,4 +1,4 @@
-"""Graphs of torch.onnx.export in Inputs/torch, filled with pseudo-random weights. test/exporters/keep_graph.py made them."""
+"""Graphs of torch.onnx.export and of optimum-onnx in Inputs/torch, filled with pseudo-random weights. test/exporters/keep_graph.py made them."""
 
 from pathlib import Path
 

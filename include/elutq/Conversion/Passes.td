@@ -187,17 +187,20 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
     - quantized weights: `DequantizeLinear` of constants of 2, 4 or 8 bits, per tensor, per row, or in blocks along K of a multiple of 16, behind
       it `Transpose` or `Cast`, and MatMul, Gemm or Gather. They become `onnx.contrib.MatMulNBits` and `onnx.contrib.GatherBlockQuantized` with
       the same codes. Where it is read by something else, the floats become a constant.
+    - experts: constant matrices that GatherND or Gather takes by the indices of TopK, multiplied with one row each. They become a product of all rows
+      with each expert's matrix, and a choice among the results, so that they are quantized as other matrices are and no matrix is copied.
 
     Integers of which shapes are made are evaluated first, as far as they don't depend on the number of past positions: through Shape, Concat,
     ConstantOfShape, Equal and Where, as exporters write them. Shapes that become known are written into the types.
 
     What is not recognized stays as it is.
 
-    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph without past keys and values joined by Concat is as it was.
-    Next: `lm-build-entry`.
+    Requires: a module that `elutq-translate --import-onnx` makes. Ensures: nothing; a graph without past keys and values joined by Concat, quantized weights and
+    experts is as it was. Next: `lm-build-entry`.
   }];
   let statistics = [Statistic<"numAttention", "num-attention", "Number of attentions composed">,
-                    Statistic<"numWeights", "num-weights", "Number of products and look-ups with quantized weights">];
+                    Statistic<"numWeights", "num-weights", "Number of products and look-ups with quantized weights">,
+                    Statistic<"numExperts", "num-experts", "Number of products with matrices of experts">];
 }
 
 def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {

@@ -127,6 +127,7 @@ struct RecognizeONNXPass : elutq::impl::RecognizeONNXPassBase<RecognizeONNXPass>
         return signalPassFailure();
       numWeights += *weights;
       refineShapes(function);
+      numExperts += recognizeExperts(rewriter, function);
       // Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
       function->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
         if (isOpTriviallyDead(op))

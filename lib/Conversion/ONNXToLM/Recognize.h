@@ -27,6 +27,10 @@ InputRoles findRoles(mlir::func::FuncOp function);
 /// queries are taken before the repetition, of `onnx.Attention` as well. Returns how many attentions were composed.
 int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function, const InputRoles &roles);
 
+/// Products of rows with constant matrices that TopK chose for each become products with each of the matrices, of which the chosen one's result is
+/// taken. Returns how many there were.
+int64_t recognizeExperts(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
+
 /// The shape of a result that follows from operands of static shapes, or none.
 std::optional<llvm::SmallVector<int64_t>> inferShape(mlir::OpResult result);
 
