@@ -346,7 +346,6 @@ static std::string joinIds(ArrayRef<int64_t> ids) {
 std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t buildId) const {
   StoredWeights stored = countStoredWeights(report);
   auto countOf = [](int64_t count) { return count ? std::to_string(count) : ""; };
-  auto plus = [](const std::string &feature) { return "+" + feature; };
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"name", modelName(options)},
       {"format_version", "1"},
@@ -370,7 +369,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"target", target.triple.str()},
       {"cpu", target.cpu},
       {"isa", target.getISA().str()},
-      {"cpu_features", join(map_range(target.features, plus), ",")},
+      {"cpu_features", formatFeatures(target)},
       {"bos_ids", joinIds(files.bosIds)},
       {"eos_ids", joinIds(files.eosIds)},
       {"prompt_template", options.promptTemplate},
@@ -471,7 +470,7 @@ Error Compilation::compilePlainGraph() {
     return error;
   if (!module->lookupSymbol<mlir::LLVM::LLVMFuncOp>("main_graph"))
     return createStringError("'%s': graphs with empty tensors as inputs or outputs are not supported", options.input.c_str());
-  addGraphInterface(*module, inputs, *signature);
+  addGraphInterface(*module, inputs, *signature, target);
   progress.start("generate code", "for " + target.cpu);
   LLVMContext llvmContext;
   auto code = cpu::translateToLLVMIR(*module, llvmContext, target);
@@ -481,7 +480,8 @@ Error Compilation::compilePlainGraph() {
   if (!object)
     return object.takeError();
   progress.start("link", options.output);
-  return writeGraphLibrary(target, StringRef(object->data(), object->size()), options.output);
+  Package package{target, modelName(options), StringRef(object->data(), object->size()), {}, /*buildId=*/0, runtimeDir};
+  return writeGraphLibrary(package, options.output);
 }
 
 /// Whether the output is written by writeText, from memory.
@@ -496,18 +496,12 @@ Error Compilation::run() {
   if (options.tune)
     if (Error error = tune::checkRunsHere(target))
       return createStringError("--tune: " + toString(std::move(error)) + "; tune on a machine of that kind");
-  if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library) {
+  if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library || options.emit == EmitKind::Graph) {
     auto dir = findRuntime(options, target, compilerPath);
     if (!dir)
       return dir.takeError();
     runtimeDir = *dir;
     if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
-      return toolchain.takeError();
-  }
-  if (options.emit == EmitKind::Graph) {
-    cpu::LinkOptions link;
-    link.shared = true;
-    if (auto toolchain = cpu::findToolchain(target, link); !toolchain)
       return toolchain.takeError();
   }
   std::vector<std::string> outputs = outputFiles(options);

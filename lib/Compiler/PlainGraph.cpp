@@ -71,7 +71,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     });
   };
   json.object([&] {
-    json.attribute("version", 1);
+    json.attribute("version", 2);
     json.attribute("cpu", target.cpu);
     json.attributeArray("inputs", [&] {
       for (auto [i, type] : enumerate(function.getArgumentTypes()))
@@ -87,14 +87,19 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
   return text;
 }
 
-void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signature) {
-  mlir::ImplicitLocOpBuilder builder(module.getLoc(), module.getContext());
-  builder.setInsertionPointToEnd(module.getBody());
-  std::string bytes = signature.str();
+/// A string of C.
+static mlir::LLVM::GlobalOp addText(mlir::ImplicitLocOpBuilder &builder, StringRef name, StringRef text) {
+  std::string bytes = text.str();
   bytes.push_back('\0');
   auto type = mlir::LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size());
-  mlir::LLVM::GlobalOp::create(builder, type, /*isConstant=*/true, mlir::LLVM::Linkage::External, "elutq_graph_signature",
-                               builder.getStringAttr(bytes));
+  return mlir::LLVM::GlobalOp::create(builder, type, /*isConstant=*/true, mlir::LLVM::Linkage::External, name, builder.getStringAttr(bytes));
+}
+
+void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signature, const cpu::TargetInfo &target) {
+  mlir::ImplicitLocOpBuilder builder(module.getLoc(), module.getContext());
+  builder.setInsertionPointToEnd(module.getBody());
+  addText(builder, "elutq_graph_signature", signature);
+  addText(builder, "elutq_graph_features", formatFeatures(target)).setVisibility_(mlir::LLVM::Visibility::Hidden);
 
   auto graph = module.lookupSymbol<mlir::LLVM::LLVMFuncOp>(kGraph);
   graph.setLinkage(mlir::LLVM::Linkage::Internal);
@@ -103,8 +108,9 @@ void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signat
   graph.removeResAttrsAttr();
   auto pointer = mlir::LLVM::LLVMPointerType::get(module.getContext());
   auto none = mlir::LLVM::LLVMVoidType::get(module.getContext());
-  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_graph_run",
+  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_graph_compute",
                                             mlir::LLVM::LLVMFunctionType::get(none, {pointer, pointer}));
+  run.setVisibility_(mlir::LLVM::Visibility::Hidden);
   mlir::Block *block = run.addEntryBlock(builder);
   builder.setInsertionPointToStart(block);
   SmallVector<mlir::Value> arguments;

@@ -21,8 +21,9 @@ ImportOptions plainGraphImport();
 /// shape or an element type that has no name there.
 llvm::Expected<std::string> describeGraph(mlir::ModuleOp module, const cpu::TargetInfo &target);
 
-/// Adds `elutq_graph_run` and `elutq_graph_signature` to a module of the llvm dialect that has `main_graph` with so many inputs.
-void addGraphInterface(mlir::ModuleOp module, unsigned inputs, llvm::StringRef signature);
+/// Adds the signature of elutq/graph.h, and what runtime/graph needs, to a module of the llvm dialect that has `main_graph` with so
+/// many inputs.
+void addGraphInterface(mlir::ModuleOp module, unsigned inputs, llvm::StringRef signature, const cpu::TargetInfo &target);
 
 } // namespace elutq
 
