@@ -14,6 +14,7 @@
 #include "elutq/Compiler/ModelFiles.h"
 #include "elutq/Compiler/Report.h"
 #include "elutq/Container.h"
+#include "elutq/Conversion/Passes.h"
 #include "elutq/InitAll.h"
 #include "elutq/Pipelines/Normalize.h"
 #include "elutq/Pipelines/Pipelines.h"
@@ -93,6 +94,7 @@ private:
   LogicalResult runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build);
   Error runStage(StringRef name, const Twine &detail, function_ref<void(mlir::OpPassManager &)> build);
   Error printIR(ModuleOp op);
+  Error takeAllErrors(const ImportOptions &importOptions);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
   Error writeReport(const ScalarOps *scalarOps);
@@ -133,6 +135,8 @@ Compilation::Compilation(const CompileOptions &options, StringRef compilerPath)
   if (options.threads != 1)
     context.setThreadPool(*pool);
   context.loadAllAvailableDialects();
+  // Operators that are unknown stay in the module until one error names them all.
+  context.allowUnregisteredDialects();
 }
 
 LogicalResult Compilation::runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build) {
@@ -182,8 +186,27 @@ Expected<std::vector<std::string>> Compilation::findDimNames() {
   return createStringError("'%s' is not a language model: it has no input input_ids", options.input.c_str());
 }
 
+/// Whether the importer left nodes that cannot be compiled.
+static bool hasUnsupported(ModuleOp module) {
+  return module.walk([](mlir::Operation *op) {
+    return op->getName().getStringRef().starts_with("unsupported.") ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
+  }).wasInterrupted();
+}
+
+/// The error of a model that could not be normalized. It names all nodes that are in the way, also those that passes behind the one that
+/// failed would have refused: they run here, each whatever the others say, on the model without its entry point.
+Error Compilation::takeAllErrors(const ImportOptions &importOptions) {
+  auto imported = importONNX(options.input, &context, importOptions);
+  if (!imported)
+    return imported.takeError();
+  for (auto create : {createRecognizeONNXPass, createConvertONNXToHLQPass, createConvertONNXToLinalgPass})
+    (void)runPasses(**imported, [&](mlir::OpPassManager &manager) { manager.addPass(create()); });
+  return diagnostics.takeErrors("normalize", /*onlyNodes=*/hasUnsupported(**imported));
+}
+
 Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames) {
   ImportOptions importOptions;
+  importOptions.keepUnsupported = true;
   if (!dimNames[0].empty())
     importOptions.dimBindings[dimNames[0]] = 1;
   importOptions.dimBindings[dimNames[1]] = rows;
@@ -196,7 +219,7 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
   normalize.maxContext = maxContext;
   normalize.kvCache = options.cacheType;
   if (failed(runPasses(**result, [&](mlir::OpPassManager &manager) { buildNormalizePipeline(manager, normalize); })))
-    return diagnostics.takeError("normalize");
+    return takeAllErrors(importOptions);
   return result;
 }
 
@@ -205,6 +228,7 @@ Error Compilation::importAndNormalize() {
   std::vector<std::string> dataFiles;
   ImportOptions importOptions;
   importOptions.externalFiles = &dataFiles;
+  importOptions.keepUnsupported = options.emit != EmitKind::ONNX;
   auto imported = importONNX(options.input, &context, importOptions);
   if (!imported)
     return imported.takeError();
@@ -216,6 +240,8 @@ Error Compilation::importAndNormalize() {
   if (options.emit == EmitKind::ONNX)
     return printIR(*module);
   auto dimNames = findDimNames();
+  if (!dimNames && hasUnsupported(*module))
+    return createStringError(toString(dimNames.takeError()) + "; besides, " + toString(takeAllErrors(importOptions)));
   if (!dimNames)
     return dimNames.takeError();
 
@@ -454,18 +480,22 @@ Error Compilation::emitMachineCode() {
 
 Error Compilation::compilePlainGraph() {
   progress.start("import", options.input);
-  // Operators that are unknown stay in the module until one error names them all.
-  context.allowUnregisteredDialects();
   auto imported = importONNX(options.input, &context, plainGraphImport());
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);
   auto signature = describeGraph(*module, target);
-  if (!signature)
+  if (!signature && !hasUnsupported(*module))
     return signature.takeError();
   auto inputs = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph").getNumArguments();
-  if (Error error = runStage("normalize", "", buildPlainGraphToLinalgPipeline))
-    return createStringError(toString(std::move(error)) + "; docs/Operators.md lists what is supported");
+  progress.start("normalize");
+  bool normalized = succeeded(runPasses(*module, buildPlainGraphToLinalgPipeline));
+  if (!normalized && !signature)
+    consumeError(signature.takeError());
+  if (!normalized)
+    return diagnostics.takeErrors("normalize", /*onlyNodes=*/true);
+  if (!signature)
+    return signature.takeError();
   if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
     return error;
   if (!module->lookupSymbol<mlir::LLVM::LLVMFuncOp>("main_graph"))

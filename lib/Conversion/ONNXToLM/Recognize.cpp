@@ -130,7 +130,7 @@ static void refineResult(Operation *op) {
 
 void normalize::refineShapes(func::FuncOp function) {
   function->walk([](Operation *op) {
-    if (!isa<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() != 1)
+    if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()) || op->getNumResults() != 1)
       return;
     refineResult(op);
     // A shape that is known need not be computed, from those of inputs that go away.

@@ -249,6 +249,25 @@ bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> 
 // Constants
 //===----------------------------------------------------------------------===//
 
+void moveConstants(Model &model) {
+  // Before that, every initializer had to be an input.
+  if (model.proto.ir_version() < 4)
+    model.proto.set_ir_version(4);
+  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
+  auto *nodes = graph.mutable_node();
+  nodes->erase(llvm::remove_if(*nodes,
+                               [&](::onnx::NodeProto &node) {
+                                 if (!node.domain().empty() || node.op_type() != "Constant" || node.attribute_size() != 1 ||
+                                     node.attribute(0).type() != ::onnx::AttributeProto::TENSOR)
+                                   return false;
+                                 ::onnx::TensorProto &tensor = *graph.add_initializer();
+                                 tensor = std::move(*node.mutable_attribute(0)->mutable_t());
+                                 tensor.set_name(node.output(0));
+                                 return true;
+                               }),
+               nodes->end());
+}
+
 void replaceByInitializers(Model &model, ArrayRef<::onnx::TensorProto> constants) {
   ::onnx::GraphProto &graph = *model.proto.mutable_graph();
   StringSet<> known;
