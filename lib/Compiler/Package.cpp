@@ -18,7 +18,7 @@ using namespace elutq;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
 static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
-static constexpr StringLiteral kGraphArchive = "libELUTQRuntimeGraph.a";
+static constexpr StringLiteral kPlainGraphArchive = "libELUTQRuntimePlainGraph.a";
 
 std::string elutq::modelName(const CompileOptions &options) {
   if (!options.name.empty())
@@ -90,7 +90,7 @@ cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
     // Of the runtime itself, what checks the processor.
     link.shared = true;
     link.inputs = {runtime};
-    link.wholeArchives = {(runtimeDir + "/" + kGraphArchive).str()};
+    link.wholeArchives = {(runtimeDir + "/" + kPlainGraphArchive).str()};
     return link;
   }
   if (emit == EmitKind::Library) {

@@ -71,7 +71,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     });
   };
   json.object([&] {
-    json.attribute("version", 2);
+    json.attribute("version", 1);
     json.attribute("cpu", target.cpu);
     json.attributeArray("inputs", [&] {
       for (auto [i, type] : enumerate(function.getArgumentTypes()))
@@ -99,7 +99,7 @@ void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signat
   mlir::ImplicitLocOpBuilder builder(module.getLoc(), module.getContext());
   builder.setInsertionPointToEnd(module.getBody());
   addText(builder, "elutq_graph_signature", signature);
-  addText(builder, "elutq_graph_features", formatFeatures(target)).setVisibility_(mlir::LLVM::Visibility::Hidden);
+  addText(builder, "elutq_plain_graph_features", formatFeatures(target)).setVisibility_(mlir::LLVM::Visibility::Hidden);
 
   auto graph = module.lookupSymbol<mlir::LLVM::LLVMFuncOp>(kGraph);
   graph.setLinkage(mlir::LLVM::Linkage::Internal);
@@ -108,7 +108,7 @@ void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signat
   graph.removeResAttrsAttr();
   auto pointer = mlir::LLVM::LLVMPointerType::get(module.getContext());
   auto none = mlir::LLVM::LLVMVoidType::get(module.getContext());
-  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_graph_compute",
+  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_plain_graph_compute",
                                             mlir::LLVM::LLVMFunctionType::get(none, {pointer, pointer}));
   run.setVisibility_(mlir::LLVM::Visibility::Hidden);
   mlir::Block *block = run.addEntryBlock(builder);

@@ -64,8 +64,8 @@ class Graph:
             raise GraphError(f"'{path}' cannot be loaded: {error}") from error
         except (AttributeError, ValueError):
             raise GraphError(f"'{path}' was not written by elutq-compile --emit=graph") from None
-        if signature.get("version") != 2:
-            raise GraphError(f"'{path}' has version {signature.get('version')} of elutq/graph.h, expected 2")
+        if signature.get("version") != 1:
+            raise GraphError(f"'{path}' has version {signature.get('version')} of elutq/graph.h, expected 1")
         self._run.restype = check.restype = ctypes.c_char_p
         if problem := check():
             raise GraphError(f"'{path}': {problem.decode()}")

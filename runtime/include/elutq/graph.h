@@ -26,7 +26,7 @@ const char *elutq_graph_check(void);
 const char *elutq_graph_run(void *const *inputs, void *const *outputs);
 
 /* JSON, UTF-8, ended by a zero byte:
- *   {"version": 2, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": [2, 3]}, ...], "outputs": [...]}
+ *   {"version": 1, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": [2, 3]}, ...], "outputs": [...]}
  * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64. `cpu` is LLVM's name of the processor that the
  * code was compiled for. */
 extern const char elutq_graph_signature[];
