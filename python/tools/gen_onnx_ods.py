@@ -28,6 +28,9 @@ ELEMENT_TYPES = {
     "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
     "uint8": "UI8", "uint16": "UI16", "uint32": "UI32", "uint64": "UI64",
 }
+# Only constants have them: what DequantizeLinear makes floats of.
+NARROW_TYPES = {"int2": "I<2>", "int4": "I<4>", "uint2": "UI<2>", "uint4": "UI<4>"}
+NARROW_OPERANDS = {("DequantizeLinear", "x"), ("DequantizeLinear", "x_zero_point")}
 LEFT_OUT = {"Constant", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 RESERVED = {"type", "types", "name", "loc", "operands", "results", "attrs", "result", "operand", "context", "region",
             "regions", "properties", "operation"}
@@ -88,14 +91,14 @@ def rename(operator):
         attribute.identifier = claim(attribute.name, "_attr")
 
 
-def tensor_elements(type_strings):
+def tensor_elements(type_strings, types=ELEMENT_TYPES):
     """The MLIR element types among ONNX type strings; empty if none is a dense numeric tensor."""
     found = []
     for text in type_strings:
         match = re.fullmatch(r"tensor\((\w+)\)", text)
-        if match and match.group(1) in ELEMENT_TYPES:
-            found.append(ELEMENT_TYPES[match.group(1)])
-    return tuple(sorted(set(found), key=list(ELEMENT_TYPES.values()).index))
+        if match and match.group(1) in types:
+            found.append(types[match.group(1)])
+    return tuple(sorted(set(found), key=list(types.values()).index))
 
 
 def standard_operator(schema):
@@ -110,7 +113,10 @@ def standard_operator(schema):
                onnx.defs.OpSchema.FormalParameterOption.Variadic: "variadic"}
 
     def values(parameters):
-        return [Value(p.name, tensor_elements(p.types), options[p.option]) for p in parameters]
+        return [Value(p.name, tensor_elements(p.types, types_of(p)), options[p.option]) for p in parameters]
+
+    def types_of(parameter):
+        return ELEMENT_TYPES | NARROW_TYPES if (schema.name, parameter.name) in NARROW_OPERANDS else ELEMENT_TYPES
 
     inputs, outputs = values(schema.inputs), values(schema.outputs)
     if not all(value.elements for value in inputs + outputs):
@@ -185,7 +191,7 @@ def attribute_constraint(attribute):
 
 
 def tensor_constraint(elements, definitions):
-    key = "ONNX_TensorOf" + "".join(elements)
+    key = "ONNX_TensorOf" + re.sub(r"\W", "", "".join(elements))
     definitions.setdefault(key, f"def {key} : TensorOf<[{', '.join(elements)}]>;")
     return key
 

@@ -7,8 +7,8 @@
 
 #include "Planes.h"
 #include "elutq/Conversion/ONNXCommon.h"
+#include "elutq/Conversion/QuantizedConstant.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
-#include "elutq/Quantize/Float16.h"
 #include "elutq/Support/ConstantData.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include <cstring>
@@ -29,18 +29,6 @@ bool isGroupSize(int64_t groupSize, int64_t columns) {
   default:
     return groupSize >= columns && groupSize % 32 == 0;
   }
-}
-
-/// Element `index` of f32, f16 or bf16 data.
-static float readFloat(const char *data, Type type, int64_t index) {
-  if (type.isF32()) {
-    float number;
-    std::memcpy(&number, data + 4 * index, 4);
-    return number;
-  }
-  uint16_t number;
-  std::memcpy(&number, data + 2 * index, 2);
-  return type.isF16() ? quantize::halfToFloat(number) : quantize::bfloatToFloat(number);
 }
 
 /// Bit `plane` of eight codes of `bits` bits, which lie in `codes`, as a byte.
@@ -173,7 +161,8 @@ FailureOr<PlaneOperands> buildPlanes(OpBuilder &builder, Location loc, const Uni
     result.zeroPoint = builder.getI64IntegerAttr(static_cast<int64_t>(first));
     return result;
   }
-  FailureOr<Value> zeros = derive(matrix.zeroPoints, ".zeros", zeroType, [&](char *to) {
+  // Matrices that share zero points may differ in scales.
+  FailureOr<Value> zeros = derive(matrix.zeroPoints, ".zeros" + scales->getKey(), zeroType, [&](char *to) {
     for (int64_t i = 0; i < zeroType.getNumElements(); ++i) {
       float zero = -(*zeroPoints)[i] * readFloat(scaleBytes.data(), element, i);
       std::memcpy(to + 4 * i, &zero, 4);

@@ -153,6 +153,10 @@ struct RecognizeONNXPass : elutq::impl::RecognizeONNXPassBase<RecognizeONNXPass>
       if (function.isExternal())
         continue;
       numAttention += recognizeAttention(rewriter, function);
+      FailureOr<int64_t> weights = recognizeWeights(rewriter, function);
+      if (failed(weights))
+        return signalPassFailure();
+      numWeights += *weights;
       refineShapes(function);
       // Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
       function->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {

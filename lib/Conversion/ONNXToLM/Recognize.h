@@ -5,8 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Exporters that target older opsets write attention as the products, additions and softmax it consists of. These functions find such
-// subgraphs and put the one operator in their place. What they do not find stays as it is.
+// Exporters that target older opsets write attention as the products, additions and softmax it consists of, and products with quantized
+// weights as a DequantizeLinear and a MatMul. These functions find such subgraphs and put the one operator in their place. What they do
+// not find stays as it is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,6 +22,10 @@ namespace elutq::normalize {
 /// Products with keys and values of a cache around a Softmax become `onnx.Attention`. Heads that a model repeats for its groups of
 /// queries are taken before the repetition, of `onnx.Attention` as well. Returns how many attentions were composed.
 int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
+
+/// Products with, and rows of, matrices that `onnx.DequantizeLinear` makes of constant codes become `onnx.contrib.MatMulNBits` and
+/// `onnx.contrib.GatherBlockQuantized`. What else reads such a matrix gets its floats as a constant. Returns how many became either.
+mlir::FailureOr<int64_t> recognizeWeights(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
 
 /// Gives results the static shapes that follow from those of their operands, where those became static in the meantime, and makes
 /// shapes that Reshape and Expand are given constants where they are known.

@@ -7,6 +7,7 @@
 
 #include "Patterns.h"
 #include "Scalars.h"
+#include "elutq/Conversion/QuantizedConstant.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -79,6 +80,8 @@ struct DequantizePattern : OpRewritePattern<onnx::DequantizeLinearOp> {
       return failure();
     RankedTensorType type = typeOf(op.getX()), resultType = typeOf(op.getY());
     Type from = type.getElementType(), scaleType = typeOf(op.getXScale()).getElementType();
+    if (from.getIntOrFloatBitWidth() < 8)
+      return foldDequantize(rewriter, op);
     int64_t axis = normalizeAxis(static_cast<int64_t>(op.getAxis()), std::max<int64_t>(type.getRank(), 1));
     rewriter.replaceOp(op, generate(rewriter, op.getLoc(), resultType, [&](ScalarBuilder &b, Indices indices) {
                          Type f32 = b.getF32Type(), i32 = b.getI32Type();

@@ -107,6 +107,9 @@ Error GraphImporter::importTypes() {
   StringMap<std::string> problems;
   for (const auto *list : {&graph.input(), &graph.output(), &graph.value_info()}) {
     for (const ::onnx::ValueInfoProto &value : *list) {
+      // The result of a Constant.
+      if (list == &graph.value_info() && getNarrowType(getContext(), value.type().tensor_type().elem_type()))
+        continue;
       auto type = importType(value.type(), "value '" + Twine(value.name()) + "'");
       if (!type && (!refusals || list == &graph.input()))
         return type.takeError();
@@ -157,7 +160,7 @@ Expected<ElementsAttr> GraphImporter::importTensor(const ::onnx::TensorProto &te
   auto data = tensors.read(tensor, *type, what);
   if (!data)
     return data.takeError();
-  if (type->getNumElements() <= kMaxInlineElements) {
+  if (type->getNumElements() <= kMaxInlineElements && !isNarrow(type->getElementType())) {
     if (!type->getElementType().isInteger(1))
       return cast<ElementsAttr>(DenseElementsAttr::getFromRawBuffer(*type, data->bytes));
     SmallVector<bool> bits(llvm::map_range(data->bytes, [](char byte) { return byte != 0; }));

@@ -25,6 +25,21 @@ namespace elutq {
 // Types
 //===----------------------------------------------------------------------===//
 
+Type getNarrowType(MLIRContext *context, int32_t dataType) {
+  switch (dataType) {
+  case TensorProto::INT2:
+    return IntegerType::get(context, 2);
+  case TensorProto::INT4:
+    return IntegerType::get(context, 4);
+  case TensorProto::UINT2:
+    return IntegerType::get(context, 2, IntegerType::Unsigned);
+  case TensorProto::UINT4:
+    return IntegerType::get(context, 4, IntegerType::Unsigned);
+  default:
+    return nullptr;
+  }
+}
+
 Expected<Type> getElementType(MLIRContext *context, int32_t dataType, const Twine &what) {
   Builder builder(context);
   auto getUnsigned = [&](unsigned width) { return IntegerType::get(context, width, IntegerType::Unsigned); };
@@ -65,14 +80,23 @@ Expected<Type> getElementType(MLIRContext *context, int32_t dataType, const Twin
                            ", but supported are float, float16, bfloat16, double, bool and the 8- to 64-bit integers");
 }
 
-/// Bytes per element in ONNX's raw data and in dense resources.
+/// Bytes per element in ONNX's raw data and in dense resources; elements of less than a byte are packed.
 static uint64_t getElementBytes(Type type) { return divideCeil(type.getIntOrFloatBitWidth(), 8); }
 
+static uint64_t getNumBytes(RankedTensorType type) {
+  unsigned width = type.getElementTypeBitWidth();
+  return isNarrow(type.getElementType()) ? divideCeil(type.getNumElements(), 8 / width) : getElementBytes(type.getElementType()) * type.getNumElements();
+}
+
 Expected<RankedTensorType> getTensorType(MLIRContext *context, const TensorProto &tensor, const Twine &what) {
-  auto elementType = getElementType(context, tensor.data_type(), what);
-  if (!elementType)
-    return elementType.takeError();
-  uint64_t bytes = getElementBytes(*elementType);
+  Type elementType = getNarrowType(context, tensor.data_type());
+  if (!elementType) {
+    auto wide = getElementType(context, tensor.data_type(), what);
+    if (!wide)
+      return wide.takeError();
+    elementType = *wide;
+  }
+  uint64_t bytes = getElementBytes(elementType);
   for (int64_t dim : tensor.dims()) {
     if (dim < 0)
       return createStringError(what + " has the negative dimension " + Twine(dim));
@@ -81,7 +105,7 @@ Expected<RankedTensorType> getTensorType(MLIRContext *context, const TensorProto
     if (overflow || bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
       return createStringError(what + " has more elements than can be counted");
   }
-  return RankedTensorType::get(ArrayRef(tensor.dims().data(), tensor.dims().size()), *elementType);
+  return RankedTensorType::get(ArrayRef(tensor.dims().data(), tensor.dims().size()), elementType);
 }
 
 //===----------------------------------------------------------------------===//
@@ -212,6 +236,10 @@ static bool convertTypedData(const TensorProto &tensor, std::string &out) {
     return appendElements<int8_t>(tensor.int32_data(), out);
   case TensorProto::BOOL:
   case TensorProto::UINT8:
+  case TensorProto::INT2: // A byte of packed elements in each number.
+  case TensorProto::INT4:
+  case TensorProto::UINT2:
+  case TensorProto::UINT4:
     return appendElements<uint8_t>(tensor.int32_data(), out);
   default: // UINT16, and the bit patterns of FLOAT16 and BFLOAT16
     return appendElements<uint16_t>(tensor.int32_data(), out);
@@ -224,7 +252,7 @@ static bool convertTypedData(const TensorProto &tensor, std::string &out) {
 
 Expected<TensorBytes> TensorReader::read(const TensorProto &tensor, RankedTensorType type, const Twine &what) {
   uint64_t elementBytes = getElementBytes(type.getElementType());
-  uint64_t size = elementBytes * type.getNumElements();
+  uint64_t size = getNumBytes(type);
   TensorBytes result;
   if (tensor.data_location() == TensorProto::EXTERNAL) {
     auto external = readExternal(tensor, size, what);
