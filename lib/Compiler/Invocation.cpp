@@ -7,6 +7,7 @@
 
 #include "elutq/Compiler/Invocation.h"
 #include "Diagnostics.h"
+#include "GraphSummary.h"
 #include "Package.h"
 #include "PlainGraph.h"
 #include "QuantizedModel.h"
@@ -97,6 +98,7 @@ private:
   Error takeAllErrors(const ImportOptions &importOptions);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
+  Error summarize(const ImportOptions &importOptions);
   Error writeReport(const ScalarOps *scalarOps);
   std::vector<std::pair<std::string, std::string>> metaData(uint64_t buildId) const;
 
@@ -115,6 +117,7 @@ private:
   OwningOpRef<ModuleOp> module;
   tune::TunedProducts tuned;
   std::vector<ReportRow> report;
+  GraphSummary summary;
   mlir::DictionaryAttr model, plan, tasks;
 };
 } // namespace
@@ -223,6 +226,20 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
   return result;
 }
 
+/// What the report says of the model's graph, before and behind the pass that recognizes what is written out.
+Error Compilation::summarize(const ImportOptions &importOptions) {
+  auto imported = importONNX(options.input, &context, importOptions);
+  if (!imported)
+    return imported.takeError();
+  summary.operators = countOperators(**imported);
+  std::vector<WrittenOut> before = findWrittenOut(**imported);
+  // What fails here fails again, with all other nodes that are in the way.
+  if (failed(runPasses(**imported, [](mlir::OpPassManager &manager) { manager.addPass(createRecognizeONNXPass()); })))
+    consumeError(diagnostics.takeError("normalize"));
+  compare(before, findWrittenOut(**imported), summary);
+  return Error::success();
+}
+
 Error Compilation::importAndNormalize() {
   progress.start("import", options.input);
   std::vector<std::string> dataFiles;
@@ -245,6 +262,15 @@ Error Compilation::importAndNormalize() {
   if (!dimNames)
     return dimNames.takeError();
 
+  if (options.report) {
+    ImportOptions bound;
+    bound.keepUnsupported = true;
+    bound.dimBindings[(*dimNames)[1]] = 1;
+    if (!(*dimNames)[0].empty())
+      bound.dimBindings[(*dimNames)[0]] = 1;
+    if (Error error = summarize(bound))
+      return error;
+  }
   progress.start("normalize", "(decode and prefill)");
   auto decode = importEntry("decode", 1, *dimNames);
   if (!decode)
@@ -320,7 +346,9 @@ Error Compilation::writeReport(const ScalarOps *scalarOps) {
     return Error::success();
   std::string text;
   raw_string_ostream os(text);
-  printReport(report, scalarOps, os);
+  if (options.emit != EmitKind::Graph)
+    printReport(report, scalarOps, os);
+  printSummary(summary, os);
   if (*options.report != "-")
     return writeText(*options.report, text);
   options.log(text);
@@ -487,6 +515,10 @@ Error Compilation::compilePlainGraph() {
   auto signature = describeGraph(*module, target);
   if (!signature && !hasUnsupported(*module))
     return signature.takeError();
+  if (options.report) {
+    summary.operators = countOperators(*module);
+    summary.writtenOut = findWrittenOut(*module);
+  }
   auto inputs = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph").getNumArguments();
   progress.start("normalize");
   bool normalized = succeeded(runPasses(*module, buildPlainGraphToLinalgPipeline));
@@ -496,10 +528,11 @@ Error Compilation::compilePlainGraph() {
     return diagnostics.takeErrors("normalize", /*onlyNodes=*/true);
   if (!signature)
     return signature.takeError();
+  flattenEmptyTensors(*module);
   if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
     return error;
-  if (!module->lookupSymbol<mlir::LLVM::LLVMFuncOp>("main_graph"))
-    return createStringError("'%s': graphs with empty tensors as inputs or outputs are not supported", options.input.c_str());
+  if (Error error = writeReport(nullptr))
+    return error;
   addGraphInterface(*module, inputs, *signature, target);
   progress.start("generate code", "for " + target.cpu);
   LLVMContext llvmContext;

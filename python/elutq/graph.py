@@ -18,11 +18,12 @@ _ALIGNMENT = 64
 
 def _dtype(name: str) -> np.dtype[Any]:
     """The numpy type of an element type of elutq/graph.h."""
-    if name == "bfloat16":
+    try:
+        return np.dtype(name)
+    except TypeError:
         import ml_dtypes
 
         return np.dtype(getattr(ml_dtypes, name))
-    return np.dtype(name)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,10 @@ void findUnsupported(const Model &model, Refusals &refusals) {
     if (support == Support::Supported)
       continue;
     std::string reason = "this operator ";
-    if (support == Support::TooNew)
+    bool isControlFlow = node.domain().empty() && (node.op_type() == "If" || node.op_type() == "Loop" || node.op_type() == "Scan");
+    if (isControlFlow)
+      reason += "is supported only where what it does is known when the model is compiled: the condition, or the number of turns";
+    else if (support == Support::TooNew)
       reason += "does not exist in opset " + std::to_string(opset);
     else
       reason += "is not supported" + (support == Support::TooOld ? " in its version of opset " + std::to_string(opset) : "");

@@ -107,9 +107,6 @@ Error GraphImporter::importTypes() {
   StringMap<std::string> problems;
   for (const auto *list : {&graph.input(), &graph.output(), &graph.value_info()}) {
     for (const ::onnx::ValueInfoProto &value : *list) {
-      // The result of a Constant.
-      if (list == &graph.value_info() && getNarrowType(getContext(), value.type().tensor_type().elem_type()))
-        continue;
       auto type = importType(value.type(), "value '" + Twine(value.name()) + "'");
       if (!type && (!refusals || list == &graph.input()))
         return type.takeError();
@@ -562,7 +559,7 @@ static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportO
     auto expanded = expandOperators(model, options.isLowered);
     if (!expanded)
       return expanded.takeError();
-    if (*expanded || inlineBranches(model))
+    if (*expanded || inlineControlFlow(model))
       continue;
     auto constants = findConstants(model, context, options.fold);
     if (!constants)

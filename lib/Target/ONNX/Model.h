@@ -89,8 +89,10 @@ llvm::Error modernizeOperators(Model &model, Refusals *refusals);
 /// that function. Needs the types that inferShapes() found. Returns whether there were any.
 llvm::Expected<bool> expandOperators(Model &model, llvm::function_ref<bool(llvm::StringRef, llvm::StringRef)> isLowered);
 
-/// Replaces each If whose condition is an initializer by the branch that it takes. Returns whether there were any.
-bool inlineBranches(Model &model);
+/// Replaces each If whose condition is an initializer by the branch that it takes, each Loop whose number of turns is known and each
+/// Scan (since opset 9) along a known dimension by as many copies of its body. Needs the types that inferShapes() found. Returns
+/// whether there were any.
+bool inlineControlFlow(Model &model);
 
 /// Appends to `learned` the types of values that have no known shape, but elementwise users with one. Returns whether there were any.
 bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> &learned);

@@ -27,7 +27,9 @@ const char *elutq_graph_run(void *const *inputs, void *const *outputs);
 
 /* JSON, UTF-8, ended by a zero byte:
  *   {"version": 1, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": [2, 3]}, ...], "outputs": [...]}
- * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64. `cpu` is LLVM's name of the processor that the
+ * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64; and, as ml_dtypes calls them, float8_e4m3fn,
+ * float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float4_e2m1fn, int2, int4, uint2, uint4: a byte for each element,
+ * those of less than 8 bits in the low ones, with zeros above them. `cpu` is LLVM's name of the processor that the
  * code was compiled for. */
 extern const char elutq_graph_signature[];
 

@@ -30,7 +30,8 @@ struct ImportOptions {
   bool keepUnsupported = false;
   /// Imports any graph, not a language model. Operators that ONNX defines by others are replaced by these, unless
   /// `isLowered` says that the compiler knows better (arguments: domain, name), and values that `fold` finds to be constant
-  /// are known to the inference of shapes. An If with a constant condition is replaced by its branch.
+  /// are known to the inference of shapes. An If with a constant condition is replaced by its branch,
+  /// a Loop or Scan of a known number of turns by copies of its body.
   bool plainGraph = false;
   std::function<bool(llvm::StringRef, llvm::StringRef)> isLowered;
   /// The value of an operation without regions of which all operands are constant or irrelevant; null where it is unknown.
