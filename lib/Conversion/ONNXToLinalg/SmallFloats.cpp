@@ -24,8 +24,10 @@ namespace elutq::normalize {
 
 /// The number that the bits `code` of a type are.
 static float decodeCode(FloatType type, uint64_t code) {
-  // Each is exact in f32, but an exponent of the type may be out of the range of normal numbers there.
-  return static_cast<float>(llvm::APFloat(type.getFloatSemantics(), llvm::APInt(type.getWidth(), code)).convertToDouble());
+  llvm::APFloat number(type.getFloatSemantics(), llvm::APInt(type.getWidth(), code));
+  // Each is exact in f32, but an exponent of the type may be out of the range of normal numbers there. A NaN of powers of two has no
+  // bits that would make it one.
+  return number.isNaN() ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(number.convertToDouble());
 }
 
 static Value lookUp(ScalarBuilder &b, ArrayRef<float> table, Value index) {
