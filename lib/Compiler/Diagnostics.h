@@ -15,10 +15,11 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace elutq {
 
-/// Keeps the first error that a pass reports, in place of printing it; tells warnings.
+/// Keeps the errors that passes report, in place of printing them; tells warnings.
 class DiagnosticCollector {
 public:
   DiagnosticCollector(mlir::MLIRContext &context, std::function<void(llvm::StringRef)> log);
@@ -29,9 +30,19 @@ public:
   /// What went wrong in `stage`: the reported error with the node's name, or else `fallback`, or else the stage's name.
   llvm::Error takeError(llvm::StringRef stage, llvm::Error fallback = llvm::Error::success());
 
+  /// What went wrong in `stage`, in one line: the only error that was reported, or every node that errors and their notes name, each
+  /// once with what was said of it first. `onlyNodes`: leaves out what is about no node, where some are.
+  llvm::Error takeErrors(llvm::StringRef stage, bool onlyNodes);
+
 private:
+  /// A node, or an empty string, and what is wrong with it.
+  struct Problem {
+    std::string node, text;
+  };
   std::mutex mutex;
   std::string first;
+  unsigned numErrors = 0;
+  std::vector<Problem> problems;
   mlir::ScopedDiagnosticHandler handler;
 };
 

@@ -7,6 +7,7 @@
 
 #include "elutq/Compiler/Invocation.h"
 #include "Diagnostics.h"
+#include "GraphSummary.h"
 #include "Package.h"
 #include "PlainGraph.h"
 #include "QuantizedModel.h"
@@ -14,6 +15,7 @@
 #include "elutq/Compiler/ModelFiles.h"
 #include "elutq/Compiler/Report.h"
 #include "elutq/Container.h"
+#include "elutq/Conversion/Passes.h"
 #include "elutq/InitAll.h"
 #include "elutq/Pipelines/Normalize.h"
 #include "elutq/Pipelines/Pipelines.h"
@@ -93,8 +95,10 @@ private:
   LogicalResult runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build);
   Error runStage(StringRef name, const Twine &detail, function_ref<void(mlir::OpPassManager &)> build);
   Error printIR(ModuleOp op);
+  Error takeAllErrors(const ImportOptions &importOptions);
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
+  Error summarize(const ImportOptions &importOptions);
   Error writeReport(const ScalarOps *scalarOps);
   std::vector<std::pair<std::string, std::string>> metaData(uint64_t buildId) const;
 
@@ -113,6 +117,7 @@ private:
   OwningOpRef<ModuleOp> module;
   tune::TunedProducts tuned;
   std::vector<ReportRow> report;
+  GraphSummary summary;
   mlir::DictionaryAttr model, plan, tasks;
 };
 } // namespace
@@ -133,6 +138,8 @@ Compilation::Compilation(const CompileOptions &options, StringRef compilerPath)
   if (options.threads != 1)
     context.setThreadPool(*pool);
   context.loadAllAvailableDialects();
+  // Operators that are unknown stay in the module until one error names them all.
+  context.allowUnregisteredDialects();
 }
 
 LogicalResult Compilation::runPasses(ModuleOp op, function_ref<void(mlir::OpPassManager &)> build) {
@@ -182,8 +189,27 @@ Expected<std::vector<std::string>> Compilation::findDimNames() {
   return createStringError("'%s' is not a language model: it has no input input_ids", options.input.c_str());
 }
 
+/// Whether the importer left nodes that cannot be compiled.
+static bool hasUnsupported(ModuleOp module) {
+  return module.walk([](mlir::Operation *op) {
+    return op->getName().getStringRef().starts_with("unsupported.") ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
+  }).wasInterrupted();
+}
+
+/// The error of a model that could not be normalized. It names all nodes that are in the way, also those that passes behind the one that
+/// failed would have refused: they run here, each whatever the others say, on the model without its entry point.
+Error Compilation::takeAllErrors(const ImportOptions &importOptions) {
+  auto imported = importONNX(options.input, &context, importOptions);
+  if (!imported)
+    return imported.takeError();
+  for (auto create : {createRecognizeONNXPass, createConvertONNXToHLQPass, createConvertONNXToLinalgPass})
+    (void)runPasses(**imported, [&](mlir::OpPassManager &manager) { manager.addPass(create()); });
+  return diagnostics.takeErrors("normalize", /*onlyNodes=*/hasUnsupported(**imported));
+}
+
 Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames) {
   ImportOptions importOptions;
+  importOptions.keepUnsupported = true;
   if (!dimNames[0].empty())
     importOptions.dimBindings[dimNames[0]] = 1;
   importOptions.dimBindings[dimNames[1]] = rows;
@@ -196,8 +222,22 @@ Expected<OwningOpRef<ModuleOp>> Compilation::importEntry(StringRef entry, int64_
   normalize.maxContext = maxContext;
   normalize.kvCache = options.cacheType;
   if (failed(runPasses(**result, [&](mlir::OpPassManager &manager) { buildNormalizePipeline(manager, normalize); })))
-    return diagnostics.takeError("normalize");
+    return takeAllErrors(importOptions);
   return result;
+}
+
+/// What the report says of the model's graph, before and behind the pass that recognizes what is written out.
+Error Compilation::summarize(const ImportOptions &importOptions) {
+  auto imported = importONNX(options.input, &context, importOptions);
+  if (!imported)
+    return imported.takeError();
+  summary.operators = countOperators(**imported);
+  std::vector<WrittenOut> before = findWrittenOut(**imported);
+  // What fails here fails again, with all other nodes that are in the way.
+  if (failed(runPasses(**imported, [](mlir::OpPassManager &manager) { manager.addPass(createRecognizeONNXPass()); })))
+    consumeError(diagnostics.takeError("normalize"));
+  compare(before, findWrittenOut(**imported), summary);
+  return Error::success();
 }
 
 Error Compilation::importAndNormalize() {
@@ -205,6 +245,7 @@ Error Compilation::importAndNormalize() {
   std::vector<std::string> dataFiles;
   ImportOptions importOptions;
   importOptions.externalFiles = &dataFiles;
+  importOptions.keepUnsupported = options.emit != EmitKind::ONNX;
   auto imported = importONNX(options.input, &context, importOptions);
   if (!imported)
     return imported.takeError();
@@ -216,9 +257,20 @@ Error Compilation::importAndNormalize() {
   if (options.emit == EmitKind::ONNX)
     return printIR(*module);
   auto dimNames = findDimNames();
+  if (!dimNames && hasUnsupported(*module))
+    return createStringError(toString(dimNames.takeError()) + "; besides, " + toString(takeAllErrors(importOptions)));
   if (!dimNames)
     return dimNames.takeError();
 
+  if (options.report) {
+    ImportOptions bound;
+    bound.keepUnsupported = true;
+    bound.dimBindings[(*dimNames)[1]] = 1;
+    if (!(*dimNames)[0].empty())
+      bound.dimBindings[(*dimNames)[0]] = 1;
+    if (Error error = summarize(bound))
+      return error;
+  }
   progress.start("normalize", "(decode and prefill)");
   auto decode = importEntry("decode", 1, *dimNames);
   if (!decode)
@@ -294,7 +346,9 @@ Error Compilation::writeReport(const ScalarOps *scalarOps) {
     return Error::success();
   std::string text;
   raw_string_ostream os(text);
-  printReport(report, scalarOps, os);
+  if (options.emit != EmitKind::Graph)
+    printReport(report, scalarOps, os);
+  printSummary(summary, os);
   if (*options.report != "-")
     return writeText(*options.report, text);
   options.log(text);
@@ -346,7 +400,6 @@ static std::string joinIds(ArrayRef<int64_t> ids) {
 std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t buildId) const {
   StoredWeights stored = countStoredWeights(report);
   auto countOf = [](int64_t count) { return count ? std::to_string(count) : ""; };
-  auto plus = [](const std::string &feature) { return "+" + feature; };
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"name", modelName(options)},
       {"format_version", "1"},
@@ -370,7 +423,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"target", target.triple.str()},
       {"cpu", target.cpu},
       {"isa", target.getISA().str()},
-      {"cpu_features", join(map_range(target.features, plus), ",")},
+      {"cpu_features", formatFeatures(target)},
       {"bos_ids", joinIds(files.bosIds)},
       {"eos_ids", joinIds(files.eosIds)},
       {"prompt_template", options.promptTemplate},
@@ -455,23 +508,32 @@ Error Compilation::emitMachineCode() {
 
 Error Compilation::compilePlainGraph() {
   progress.start("import", options.input);
-  // Operators that are unknown stay in the module until one error names them all.
-  context.allowUnregisteredDialects();
   auto imported = importONNX(options.input, &context, plainGraphImport());
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);
   auto signature = describeGraph(*module, target);
+  if (!signature && !hasUnsupported(*module))
+    return signature.takeError();
+  if (options.report) {
+    summary.operators = countOperators(*module);
+    summary.writtenOut = findWrittenOut(*module);
+  }
+  auto inputs = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph").getNumArguments();
+  progress.start("normalize");
+  bool normalized = succeeded(runPasses(*module, buildPlainGraphToLinalgPipeline));
+  if (!normalized && !signature)
+    consumeError(signature.takeError());
+  if (!normalized)
+    return diagnostics.takeErrors("normalize", /*onlyNodes=*/true);
   if (!signature)
     return signature.takeError();
-  auto inputs = module->lookupSymbol<mlir::FunctionOpInterface>("main_graph").getNumArguments();
-  if (Error error = runStage("normalize", "", buildPlainGraphToLinalgPipeline))
-    return createStringError(toString(std::move(error)) + "; docs/Operators.md lists what is supported");
+  flattenEmptyTensors(*module);
   if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
     return error;
-  if (!module->lookupSymbol<mlir::LLVM::LLVMFuncOp>("main_graph"))
-    return createStringError("'%s': graphs with empty tensors as inputs or outputs are not supported", options.input.c_str());
-  addGraphInterface(*module, inputs, *signature);
+  if (Error error = writeReport(nullptr))
+    return error;
+  addGraphInterface(*module, inputs, *signature, target);
   progress.start("generate code", "for " + target.cpu);
   LLVMContext llvmContext;
   auto code = cpu::translateToLLVMIR(*module, llvmContext, target);
@@ -481,7 +543,8 @@ Error Compilation::compilePlainGraph() {
   if (!object)
     return object.takeError();
   progress.start("link", options.output);
-  return writeGraphLibrary(target, StringRef(object->data(), object->size()), options.output);
+  Package package{target, modelName(options), StringRef(object->data(), object->size()), {}, /*buildId=*/0, runtimeDir};
+  return writeGraphLibrary(package, options.output);
 }
 
 /// Whether the output is written by writeText, from memory.
@@ -496,18 +559,12 @@ Error Compilation::run() {
   if (options.tune)
     if (Error error = tune::checkRunsHere(target))
       return createStringError("--tune: " + toString(std::move(error)) + "; tune on a machine of that kind");
-  if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library) {
+  if (options.emit == EmitKind::Executable || options.emit == EmitKind::Library || options.emit == EmitKind::Graph) {
     auto dir = findRuntime(options, target, compilerPath);
     if (!dir)
       return dir.takeError();
     runtimeDir = *dir;
     if (auto toolchain = cpu::findToolchain(target, linkOptions(options.emit, runtimeDir)); !toolchain)
-      return toolchain.takeError();
-  }
-  if (options.emit == EmitKind::Graph) {
-    cpu::LinkOptions link;
-    link.shared = true;
-    if (auto toolchain = cpu::findToolchain(target, link); !toolchain)
       return toolchain.takeError();
   }
   std::vector<std::string> outputs = outputFiles(options);

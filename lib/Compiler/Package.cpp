@@ -18,6 +18,7 @@ using namespace elutq;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
 static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
+static constexpr StringLiteral kPlainGraphArchive = "libELUTQRuntimePlainGraph.a";
 
 std::string elutq::modelName(const CompileOptions &options) {
   if (!options.name.empty())
@@ -33,6 +34,10 @@ std::string elutq::modelName(const CompileOptions &options) {
   if (options.emit == EmitKind::Library)
     name.consume_front("lib");
   return name.empty() ? "model" : name.str();
+}
+
+std::string elutq::formatFeatures(const cpu::TargetInfo &target) {
+  return join(map_range(target.features, [](const std::string &feature) { return "+" + feature; }), ",");
 }
 
 /// `name` in the folder of `output`.
@@ -81,6 +86,13 @@ Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cp
 cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
   cpu::LinkOptions link;
   std::string runtime = (runtimeDir + "/" + kRuntimeArchive).str();
+  if (emit == EmitKind::Graph) {
+    // Of the runtime itself, what checks the processor.
+    link.shared = true;
+    link.inputs = {runtime};
+    link.wholeArchives = {(runtimeDir + "/" + kPlainGraphArchive).str()};
+    return link;
+  }
   if (emit == EmitKind::Library) {
     link.shared = true;
     link.wholeArchives = {runtime};
@@ -144,12 +156,11 @@ Error elutq::writeExecutable(const Package &package, StringRef output) {
   return file->commit();
 }
 
-Error elutq::writeGraphLibrary(const cpu::TargetInfo &target, StringRef object, StringRef output) {
+Error elutq::writeGraphLibrary(const Package &package, StringRef output) {
   ScratchFile linked(temporaryNameFor(output));
-  cpu::LinkOptions link;
-  link.shared = true;
+  cpu::LinkOptions link = linkOptions(EmitKind::Graph, package.runtimeDir);
   link.soname = sys::path::filename(output).str();
-  if (Error error = linkCode(target, object, linked.path, output, link))
+  if (Error error = linkCode(package.target, package.object, linked.path, output, link))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)

@@ -30,6 +30,9 @@ struct Package {
 /// Name of a model: of `options.name`, the output's or the input's.
 std::string modelName(const CompileOptions &options);
 
+/// What code for `target` needs, as the runtime checks it: "+avx,+avx2".
+std::string formatFeatures(const cpu::TargetInfo &target);
+
 /// The files that a compilation writes.
 std::vector<std::string> outputFiles(const CompileOptions &options);
 
@@ -43,8 +46,8 @@ cpu::LinkOptions linkOptions(EmitKind emit, llvm::StringRef runtimeDir);
 /// Links an executable and appends the container.
 llvm::Error writeExecutable(const Package &package, llvm::StringRef output);
 
-/// Links object code to a shared library without the runtime.
-llvm::Error writeGraphLibrary(const cpu::TargetInfo &target, llvm::StringRef object, llvm::StringRef output);
+/// Links the code of a graph and the functions of elutq/graph.h to a shared library.
+llvm::Error writeGraphLibrary(const Package &package, llvm::StringRef output);
 
 /// Writes lib<name>.so, <name>.weights and <name>.h to the folder of `output`.
 llvm::Error writeLibrary(const Package &package, llvm::StringRef output);

@@ -10,6 +10,7 @@
 #include "elutq/Conversion/ONNXToLinalg.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/Path.h"
@@ -28,7 +29,7 @@ ImportOptions elutq::plainGraphImport() {
   return options;
 }
 
-/// The name of an element type, numpy's where numpy has one.
+/// The name of an element type, that of numpy or of ml_dtypes.
 static std::string typeName(mlir::Type type) {
   if (type.isF32())
     return "float32";
@@ -38,6 +39,18 @@ static std::string typeName(mlir::Type type) {
     return "float16";
   if (type.isBF16())
     return "bfloat16";
+  if (isa<mlir::Float8E4M3FNType>(type))
+    return "float8_e4m3fn";
+  if (isa<mlir::Float8E4M3FNUZType>(type))
+    return "float8_e4m3fnuz";
+  if (isa<mlir::Float8E5M2Type>(type))
+    return "float8_e5m2";
+  if (isa<mlir::Float8E5M2FNUZType>(type))
+    return "float8_e5m2fnuz";
+  if (isa<mlir::Float8E8M0FNUType>(type))
+    return "float8_e8m0fnu";
+  if (isa<mlir::Float4E2M1FNType>(type))
+    return "float4_e2m1fn";
   auto integer = dyn_cast<mlir::IntegerType>(type);
   if (!integer)
     return "";
@@ -87,14 +100,41 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
   return text;
 }
 
-void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signature) {
-  mlir::ImplicitLocOpBuilder builder(module.getLoc(), module.getContext());
-  builder.setInsertionPointToEnd(module.getBody());
-  std::string bytes = signature.str();
+void elutq::flattenEmptyTensors(ModuleOp module) {
+  auto function = module.lookupSymbol<mlir::func::FuncOp>(kGraph);
+  mlir::Block &body = function.front();
+  auto builder = mlir::OpBuilder::atBlockBegin(&body);
+  auto empty = [&](ArrayRef<int64_t> shape, mlir::RankedTensorType like) -> mlir::Value {
+    return mlir::tensor::EmptyOp::create(builder, function.getLoc(), shape, like.getElementType());
+  };
+  auto isEmpty = [](mlir::Type type) { return cast<mlir::RankedTensorType>(type).getNumElements() == 0; };
+  for (mlir::BlockArgument argument : body.getArguments()) {
+    auto type = cast<mlir::RankedTensorType>(argument.getType());
+    if (!isEmpty(type))
+      continue;
+    argument.replaceAllUsesWith(empty(type.getShape(), type));
+    argument.setType(mlir::RankedTensorType::get({0}, type.getElementType()));
+  }
+  mlir::Operation *terminator = body.getTerminator();
+  for (mlir::OpOperand &operand : terminator->getOpOperands())
+    if (auto type = cast<mlir::RankedTensorType>(operand.get().getType()); isEmpty(type))
+      operand.set(empty({0}, type));
+  function.setFunctionType(builder.getFunctionType(body.getArgumentTypes(), terminator->getOperandTypes()));
+}
+
+/// A string of C.
+static mlir::LLVM::GlobalOp addText(mlir::ImplicitLocOpBuilder &builder, StringRef name, StringRef text) {
+  std::string bytes = text.str();
   bytes.push_back('\0');
   auto type = mlir::LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size());
-  mlir::LLVM::GlobalOp::create(builder, type, /*isConstant=*/true, mlir::LLVM::Linkage::External, "elutq_graph_signature",
-                               builder.getStringAttr(bytes));
+  return mlir::LLVM::GlobalOp::create(builder, type, /*isConstant=*/true, mlir::LLVM::Linkage::External, name, builder.getStringAttr(bytes));
+}
+
+void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signature, const cpu::TargetInfo &target) {
+  mlir::ImplicitLocOpBuilder builder(module.getLoc(), module.getContext());
+  builder.setInsertionPointToEnd(module.getBody());
+  addText(builder, "elutq_graph_signature", signature);
+  addText(builder, "elutq_plain_graph_features", formatFeatures(target)).setVisibility_(mlir::LLVM::Visibility::Hidden);
 
   auto graph = module.lookupSymbol<mlir::LLVM::LLVMFuncOp>(kGraph);
   graph.setLinkage(mlir::LLVM::Linkage::Internal);
@@ -103,8 +143,9 @@ void elutq::addGraphInterface(ModuleOp module, unsigned inputs, StringRef signat
   graph.removeResAttrsAttr();
   auto pointer = mlir::LLVM::LLVMPointerType::get(module.getContext());
   auto none = mlir::LLVM::LLVMVoidType::get(module.getContext());
-  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_graph_run",
+  auto run = mlir::LLVM::LLVMFuncOp::create(builder, "elutq_plain_graph_compute",
                                             mlir::LLVM::LLVMFunctionType::get(none, {pointer, pointer}));
+  run.setVisibility_(mlir::LLVM::Visibility::Hidden);
   mlir::Block *block = run.addEntryBlock(builder);
   builder.setInsertionPointToStart(block);
   SmallVector<mlir::Value> arguments;

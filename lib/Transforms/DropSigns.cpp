@@ -20,32 +20,44 @@ using namespace mlir;
 
 namespace {
 
-IntegerType dropSign(IntegerType type) { return IntegerType::get(type.getContext(), type.getWidth()); }
+IntegerType dropSign(Type type) { return IntegerType::get(type.getContext(), type.getIntOrFloatBitWidth()); }
+
+/// Whether elements of `type` become signless integers: unsigned integers, and floats of up to 8 bits.
+bool isDropped(Type type) {
+  return (isa<FloatType>(type) && type.getIntOrFloatBitWidth() <= 8) || type.isUnsignedInteger();
+}
+
+/// Elements of less than a byte, a byte each.
+DenseElementsAttr unpack(DenseResourceElementsAttr attr, ArrayRef<char> packed) {
+  unsigned width = attr.getElementType().getIntOrFloatBitWidth();
+  SmallVector<APInt> numbers;
+  for (int64_t i = 0, e = attr.getNumElements(), perByte = 8 / width; i < e; ++i)
+    numbers.emplace_back(width, static_cast<uint8_t>(packed[i / perByte]) >> (i % perByte * width) & ((1 << width) - 1));
+  return DenseElementsAttr::get(cast<ShapedType>(attr.getType().clone(dropSign(attr.getElementType()))), numbers);
+}
 
 struct DropSigns : elutq::impl::DropSignsPassBase<DropSigns> {
   using DropSignsPassBase::DropSignsPassBase;
 
   void runOnOperation() override {
     AttrTypeReplacer replacer;
-    replacer.addReplacement([](IntegerType type) { return dropSign(type); });
-    auto retype = [](ShapedType type) {
-      return type.clone(dropSign(cast<IntegerType>(type.getElementType())));
-    };
+    replacer.addReplacement([](Type type) -> std::optional<Type> { return isDropped(type) ? std::optional<Type>(dropSign(type)) : std::nullopt; });
+    auto retype = [](ShapedType type) { return type.clone(dropSign(type.getElementType())); };
     replacer.addReplacement([&](DenseElementsAttr attr) -> std::pair<Attribute, WalkResult> {
-      auto type = dyn_cast<IntegerType>(attr.getElementType());
-      if (!type || type.isSignless())
-        return {attr, WalkResult::skip()};
-      return {attr.bitcast(dropSign(type)), WalkResult::skip()};
+      Type type = attr.getElementType();
+      return {isDropped(type) ? attr.bitcast(dropSign(type)) : attr, WalkResult::skip()};
     });
     replacer.addReplacement([&](DenseResourceElementsAttr attr) -> std::pair<Attribute, WalkResult> {
-      auto type = dyn_cast<IntegerType>(attr.getElementType());
-      // The translation to LLVM IR knows no resource of booleans, which are bytes.
+      Type type = attr.getElementType();
+      // The translation to LLVM IR knows no resource of booleans, which are bytes, nor of other elements of less than 8 bits.
       const AsmResourceBlob *blob = attr.getRawHandle().getBlob();
-      if (type && type.getWidth() == 1 && blob) {
+      if (type.isIntOrFloat() && type.getIntOrFloatBitWidth() < 8 && !type.isInteger(1) && blob)
+        return {unpack(attr, blob->getData()), WalkResult::skip()};
+      if (type.isInteger(1) && blob) {
         SmallVector<bool> bits(llvm::map_range(blob->getData(), [](char byte) { return byte != 0; }));
         return {DenseElementsAttr::get(attr.getType(), bits), WalkResult::skip()};
       }
-      if (!type || type.isSignless())
+      if (!isDropped(type))
         return {attr, WalkResult::skip()};
       return {DenseResourceElementsAttr::get(retype(attr.getType()), attr.getRawHandle()), WalkResult::skip()};
     });

@@ -18,11 +18,12 @@ _ALIGNMENT = 64
 
 def _dtype(name: str) -> np.dtype[Any]:
     """The numpy type of an element type of elutq/graph.h."""
-    if name == "bfloat16":
+    try:
+        return np.dtype(name)
+    except TypeError:
         import ml_dtypes
 
         return np.dtype(getattr(ml_dtypes, name))
-    return np.dtype(name)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def _aligned(value: GraphValue, array: np.ndarray | None = None) -> np.ndarray:
 class Graph:
     """A library written by `elutq-compile --emit=graph`.
 
-    `inputs` and `outputs` tell names, element types and shapes. Raises GraphError where the file is no such library.
+    `inputs` and `outputs` tell names, element types and shapes. Raises GraphError where the file is no such library, or has code that
+    this processor lacks features for.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -57,7 +59,7 @@ class Graph:
             raise GraphError(f"'{path}' does not exist; elutq-compile --emit=graph makes it")
         try:
             library = ctypes.CDLL(str(file), mode=ctypes.RTLD_LOCAL)
-            self._run = library.elutq_graph_run
+            self._run, check = library.elutq_graph_run, library.elutq_graph_check
             signature = json.loads(ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "elutq_graph_signature"))))
         except OSError as error:
             raise GraphError(f"'{path}' cannot be loaded: {error}") from error
@@ -65,7 +67,9 @@ class Graph:
             raise GraphError(f"'{path}' was not written by elutq-compile --emit=graph") from None
         if signature.get("version") != 1:
             raise GraphError(f"'{path}' has version {signature.get('version')} of elutq/graph.h, expected 1")
-        self._run.restype = None
+        self._run.restype = check.restype = ctypes.c_char_p
+        if problem := check():
+            raise GraphError(f"'{path}': {problem.decode()}")
         self.cpu: str = signature["cpu"]
         self.inputs, self.outputs = ([GraphValue(value["name"], _dtype(value["type"]), tuple(value["shape"])) for value in signature[kind]]
                                      for kind in ("inputs", "outputs"))

@@ -28,9 +28,10 @@ ELEMENT_TYPES = {
     "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
     "uint8": "UI8", "uint16": "UI16", "uint32": "UI32", "uint64": "UI64",
 }
-# Only constants have them: what DequantizeLinear makes floats of.
-NARROW_TYPES = {"int2": "I<2>", "int4": "I<4>", "uint2": "UI<2>", "uint4": "UI<4>"}
-NARROW_OPERANDS = {("DequantizeLinear", "x"), ("DequantizeLinear", "x_zero_point")}
+# What only conversions take.
+NARROW_TYPES = {"int2": "I<2>", "int4": "I<4>", "uint2": "UI<2>", "uint4": "UI<4>", "float4e2m1": "F4E2M1FN", "float8e8m0": "F8E8M0FNU",
+                "float8e4m3fn": "F8E4M3FN", "float8e4m3fnuz": "F8E4M3FNUZ", "float8e5m2": "F8E5M2", "float8e5m2fnuz": "F8E5M2FNUZ"}
+CONVERSIONS = {"Cast", "CastLike", "DequantizeLinear", "QuantizeLinear"}
 LEFT_OUT = {"Constant", "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 RESERVED = {"type", "types", "name", "loc", "operands", "results", "attrs", "result", "operand", "context", "region",
             "regions", "properties", "operation"}
@@ -113,10 +114,8 @@ def standard_operator(schema):
                onnx.defs.OpSchema.FormalParameterOption.Variadic: "variadic"}
 
     def values(parameters):
-        return [Value(p.name, tensor_elements(p.types, types_of(p)), options[p.option]) for p in parameters]
-
-    def types_of(parameter):
-        return ELEMENT_TYPES | NARROW_TYPES if (schema.name, parameter.name) in NARROW_OPERANDS else ELEMENT_TYPES
+        types = ELEMENT_TYPES | NARROW_TYPES if schema.name in CONVERSIONS else ELEMENT_TYPES
+        return [Value(p.name, tensor_elements(p.types, types), options[p.option]) for p in parameters]
 
     inputs, outputs = values(schema.inputs), values(schema.outputs)
     if not all(value.elements for value in inputs + outputs):

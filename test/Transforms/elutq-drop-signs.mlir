@@ -23,3 +23,20 @@ func.func @f(%x: tensor<2xui8>) -> tensor<2xui8> {
   } -> tensor<2xui8>
   return %y : tensor<2xui8>
 }
+
+// Small floats are their bits, and packed elements have a byte each.
+// CHECK-LABEL: func.func @small
+// CHECK-SAME: (%{{.*}}: tensor<2xi8>, %{{.*}}: tensor<3xi4>) -> tensor<5xi4>
+func.func @small(%x: tensor<2xf8E4M3FN>, %y: tensor<3xf4E2M1FN>) -> tensor<5xui4> {
+  // CHECK: arith.constant dense<[1, -2, 3, -4, 5]> : tensor<5xi4>
+  %0 = arith.constant dense_resource<packed> : tensor<5xui4>
+  return %0 : tensor<5xui4>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      packed: "0x01000000E1C305"
+    }
+  }
+#-}

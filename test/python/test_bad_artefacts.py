@@ -89,6 +89,35 @@ def test_processor(tiny_chat):
            "this CPU or system lacks", "compile it on this machine, or with --mcpu")
 
 
+def test_processor_of_a_graph(compiler, tmp_path):
+    """Refused when it is opened; and by the library itself, whoever calls it."""
+    (tmp_path / "g.onnxtxt").write_text('<ir_version: 10, opset_import: ["" : 23]>\nmain (float[3] x) => (float[3] y) { y = Neg(x) }')
+    subprocess.run([compiler, tmp_path / "g.onnxtxt", "-q", "--emit=graph", "-o", tmp_path / "g.so"], check=True)
+    script = """
+import ctypes, sys
+import numpy as np
+import elutq
+try:
+    elutq.Graph(sys.argv[1])
+except elutq.GraphError as error:
+    print(error)
+library, x, y = ctypes.CDLL(sys.argv[1]), np.array([1, -2, 3], np.float32), np.full(3, 7, np.float32)
+library.elutq_graph_run.restype = ctypes.c_char_p
+said = library.elutq_graph_run(ctypes.byref(ctypes.c_void_p(x.ctypes.data)), ctypes.byref(ctypes.c_void_p(y.ctypes.data)))
+print(said.decode() if said else "fine", y.tolist())
+"""
+
+    def run_graph(**environment):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), **environment}
+        words = [sys.executable, "-c", script, tmp_path / "g.so"]
+        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    opened, called = run_graph(ELUTQ_DISABLE_CPU_FEATURES="sse4.2,avx2,neon,avx512f")
+    assert opened.startswith(f"'{tmp_path}/g.so': this CPU or system lacks") and "--mcpu" in opened
+    assert called.startswith("this CPU or system lacks") and called.endswith("[7.0, 7.0, 7.0]")
+    assert run_graph() == ["fine [-1.0, 2.0, -3.0]"]
+
+
 def test_prompts(tiny_chat, tmp_path):
     (tmp_path / "empty").write_text("")
     (tmp_path / "long").write_text("a" * 200)

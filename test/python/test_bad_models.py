@@ -105,7 +105,7 @@ CASES = {
     "absolute path": (edit(lambda model: externalize(model, "/etc/passwd") and None), [Q, "below the model's folder", "/etc/passwd"]),
     "path outside": (edit(lambda model: externalize(model, "../data") and None), [Q, "below the model's folder", "../data"]),
     "link outside": (linked_data, [Q, "outside of the model's folder"]),
-    "unknown operator": (edit(lambda model: setattr(node(model), "op_type", "Frobnicate")), ["Frobnicate (node '/model/residual')"]),
+    "unknown operator": (edit(lambda model: setattr(node(model), "op_type", "Frobnicate")), ["'Frobnicate' (node \"/model/residual\")"]),
     "unsupported operator": (edit(lambda model: setattr(node(model), "op_type", "PRelu")), ["'onnx.PRelu' (node \"/model/residual\")"]),
     "element type": (edit(lambda model: setattr(initializer(model), "data_type", TensorProto.STRING)), [Q, "STRING"]),
     "double": (double, ["f32 logits"]),
@@ -134,6 +134,45 @@ def test_models(name, compiler, tiny_model, tmp_path):
     for part in parts:
         assert part in result.stderr, result.stderr
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("has_unknown_shapes", [False, True])
+def test_all_unsupported_nodes_are_named(has_unknown_shapes, compiler, tiny_model, tmp_path):
+    """At once, whichever stage refuses them: the importer for its operator or for its type, the entry point, the planes of weights, linalg."""
+    model = onnx.load(tiny_model)
+    random = np.random.default_rng(3)
+    for name, value in (("b", random.integers(0, 256, (64, 2, 16), np.uint8)), ("s", random.random(128, np.float32)),
+                        ("order", np.arange(64, dtype=np.int32)[::-1] // 32), ("yes", np.array(True))):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    planes = {"domain": "com.microsoft", "K": 64, "N": 64, "bits": 4, "block_size": 32}
+    extra = [helper.make_node("RandomNormalLike", ["before"], ["t0"], name="/random"),
+             helper.make_node("Cast", ["before"], ["text"], name="/text", to=TensorProto.STRING),
+             helper.make_node("Cast", ["text"], ["t1"], name="/number", to=TensorProto.FLOAT),
+             helper.make_node("MatMulNBits", ["before", "b", "s", "", "order"], ["t2"], name="/columns", **planes),
+             helper.make_node("Dropout", ["before", "", "yes"], ["t3"], name="/drop"),
+             helper.make_node("Sum", ["t0", "t1", "t2", "t3"], ["sum"], name="/sum")]
+    parts = ["'RandomNormalLike' (node \"/random\"): this operator is not supported", "'Cast' (node \"/text\"): value 'text' has element type STRING",
+             "'onnx.contrib.MatMulNBits' (node \"/columns\"): columns in another order", "'onnx.Dropout' (node \"/drop\"): training is not supported",
+             "'onnx.Attention' (node \"/model/attention\"): expected a positive scale and a softcap that is not negative"]
+    if has_unknown_shapes:
+        # All behind it have unknown shapes; to be told so would help nobody.
+        extra.append(helper.make_node("Frobnicate", ["sum"], ["shapeless"], name="/own", domain="com.example"))
+        model.opset_import.append(helper.make_opsetid("com.example", 1))
+        parts.append("'com.example::Frobnicate' (node \"/own\"): this operator is not supported")
+    residual = node(model)
+    place, last = list(model.graph.node).index(residual), residual.output[0]
+    residual.output[0] = "before"
+    extra.append(helper.make_node("Neg", [extra[-1].output[0]], [last], name="/neg"))
+    for value in reversed(extra):
+        model.graph.node.insert(place + 1, value)
+    node(model, "/model/attention").attribute.append(helper.make_attribute("softcap", -1.0))
+    onnx.save(model, tmp_path / "model.onnx")
+    command = [str(compiler), str(tmp_path / "model.onnx"), "-q", "-o", str(tmp_path / "chat")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1, result
+    for part in [f"elutq-compile: error: cannot convert {len(parts)} operations of the model: ", *parts, "; docs/Operators.md lists what is supported"]:
+        assert part in result.stderr, result.stderr
+    assert os.listdir(tmp_path) == ["model.onnx"]
 
 
 @pytest.mark.parametrize("options, message", [

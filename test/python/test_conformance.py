@@ -105,6 +105,22 @@ def test_all_unsupported_nodes_are_named_at_once(backend, tmp_path):
         assert part in str(error.value)
 
 
+def test_all_stages_are_heard(backend):
+    """An operator that the importer does not know, an attribute and a type that it does not, and what linalg cannot do."""
+    from elutq.errors import CompileError
+
+    nodes = [helper.make_node("RandomNormalLike", ["x"], ["r"], name="random"), helper.make_node("DFT", ["x"], ["f"], name="fourier", axis=1),
+             helper.make_node("Cast", ["x"], ["s"], name="text", to=TensorProto.STRING), helper.make_node("Cast", ["s"], ["n"], name="number", to=1),
+             helper.make_node("Dropout", ["r", "", "yes"], ["d"], name="drop"), helper.make_node("Sum", ["d", "n", "f"], ["y"], name="sum")]
+    proto = model(nodes, [("x", TensorProto.FLOAT, [1, 4, 2])], [("y", TensorProto.FLOAT, [1, 4, 2])], opset=18)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    with pytest.raises(CompileError) as error:
+        backend.prepare(proto)
+    for part in ("cannot convert 4 operations", "'RandomNormalLike' (node \"random\"): this operator", "'DFT' (node \"fourier\"): attribute 'axis'",
+                 "'Cast' (node \"text\"): value 's' has element type STRING", "'onnx.Dropout' (node \"drop\"): training"):
+        assert part in str(error.value)
+
+
 def test_an_error_leaves_no_artefact(compiler, tmp_path):
     import subprocess
 

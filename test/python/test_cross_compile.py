@@ -153,6 +153,61 @@ int main(void) {
     assert result.stdout == "96\n"
 
 
+# Gelu of two rows, by any program that loads a library of a graph.
+GRAPH = """<ir_version: 10, opset_import: ["" : 23]>
+main (float[2,300] x) => (float[2,300] y) { y = Gelu(x) }"""
+GRAPH_MAIN = r"""
+#include "elutq/graph.h"
+#include <cstdio>
+#include <dlfcn.h>
+alignas(64) static float x[600], y[600];
+int main(int, char **argv) {
+  void *library = dlopen(argv[1], RTLD_NOW);
+  if (!library)
+    return std::puts(dlerror()), 3;
+  auto run = (decltype(&elutq_graph_run))dlsym(library, "elutq_graph_run");
+  auto check = (decltype(&elutq_graph_check))dlsym(library, "elutq_graph_check");
+  for (int i = 0; i < 600; ++i)
+    x[i] = 0.01f * i - 2, y[i] = 77;
+  void *inputs[] = {x}, *outputs[] = {y};
+  const char *problem = run(inputs, outputs);
+  if (problem != check())
+    return 4;
+  std::printf("%s %.4f\n", problem ? problem : "fine", y[300]);
+  return 0;
+}"""
+
+
+def graph_program(compiler, tmp_path, cxx, *options):
+    """A program that loads a library compiled with `options`, and the library."""
+    (tmp_path / "graph.onnxtxt").write_text(GRAPH)
+    (tmp_path / "main.cpp").write_text(GRAPH_MAIN)
+    subprocess.run([compiler, tmp_path / "graph.onnxtxt", "-q", "--emit=graph", *options, "-o", tmp_path / "graph.so"], check=True)
+    subprocess.run([cxx, "-std=c++17", f"-I{ROOT}/runtime/include", tmp_path / "main.cpp", "-ldl", "-o", tmp_path / "main"], check=True)
+    return [tmp_path / "main", tmp_path / "graph.so"]
+
+
+def graph_says(command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@needs_emulator
+def test_graph_checks_the_processor(compiler, tmp_path):
+    words = graph_program(compiler, tmp_path, emulator.CXX, "--target=aarch64-linux-gnu", "--mcpu=cortex-a76")
+    assert re.match(r"this CPU or system lacks .*\bdotprod\b.* 77\.0000\n", graph_says([*emulator.command("cortex-a53"), *words]))
+    assert graph_says([*emulator.command("cortex-a76"), *words]) == "fine 0.8413\n"
+
+
+@needs_x86
+def test_graph_checks_for_wide_vectors(compiler, tmp_path):
+    if not shutil.which("qemu-x86_64"):
+        pytest.skip("qemu-x86_64 is missing (Debian: qemu-user)")
+    words = graph_program(compiler, tmp_path, "c++", "--mcpu=x86-64-v4")
+    said = graph_says(["qemu-x86_64", "-cpu", "Haswell", *words])
+    assert re.match(r"this CPU or system lacks .*\bavx512f\b.*compile it on this machine, or with --mcpu .* 77\.0000\n", said)
+    assert graph_says(["qemu-x86_64", "-cpu", "max", *graph_program(compiler, tmp_path, "c++", "--mcpu=x86-64-v3")]) == "fine 0.8413\n"
+
+
 @needs_x86
 def test_missing_runtime_is_named(compiler, tmp_path):
     """A compiler that was installed without the other processor's runtime."""

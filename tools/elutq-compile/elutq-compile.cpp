@@ -86,7 +86,8 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
                                   cl::value_desc("name"), cl::location(options.name), cl::cat(category));
   cl::opt<std::string, true> prompt("prompt-template", cl::desc("What a chat model wants around a prompt, with {prompt} in it"),
                                     cl::value_desc("text"), cl::location(options.promptTemplate), cl::cat(category));
-  cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, and which other ops stay scalar, to standard error or to a file"),
+  cl::opt<std::string> report("report", cl::desc("Print the kernel of each node, which other ops stay scalar, the operators of the model, and which attention, norms, "
+                                      "rotary embeddings and activations it has written out, to standard error or to a file"),
                               cl::value_desc("file"), cl::ValueOptional, cl::init(""), cl::cat(category));
   cl::opt<std::string, true> runtime("runtime", cl::desc("Folder of the runtime's archives; default: ../lib of this program"),
                                      cl::value_desc("folder"), cl::location(options.runtimeDir), cl::cat(category));

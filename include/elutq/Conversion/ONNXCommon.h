@@ -77,10 +77,10 @@ mlir::Value fill(mlir::OpBuilder &builder, mlir::Location loc, mlir::RankedTenso
 mlir::Value scalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type type, double number);
 mlir::Value scalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::TypedAttr number);
 
-/// `type` where it is no unsigned integer, else the signless integer that arith ops take.
+/// `type` where arith ops take it, else a signless integer of the same bits: for unsigned ones and floats of up to 8 bits.
 mlir::Type getSignless(mlir::Type type);
 
-/// A scalar as a value of `type`, where the two differ in their sign at most. `elutq-drop-signs` removes these casts.
+/// A scalar as a value of `type`, where the two have the same bits: differ in their sign, or are a small float and an integer. `elutq-drop-signs` removes these casts.
 mlir::Value castSign(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type type);
 
 using ElementwiseBody = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;

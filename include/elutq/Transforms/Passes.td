@@ -42,12 +42,12 @@ def SimplifyLinalgPass : InterfacePass<"elutq-simplify-linalg", "::mlir::Functio
 }
 
 def DropSignsPass : Pass<"elutq-drop-signs", "::mlir::ModuleOp"> {
-  let summary = "Make unsigned integers signless";
+  let summary = "Make unsigned integers and small floats signless integers";
   let description = [{
-    `ui8` to `ui64` become `i8` to `i64` in the types and constants of all ops. The patterns of `convert-onnx-to-linalg` choose ops that
+    `ui2` to `ui64` become `i2` to `i64`, and floats of up to 8 bits integers of their bits, in the types and constants of all ops. The patterns of `convert-onnx-to-linalg` choose ops that
     mean unsigned numbers (`arith.divui`) and put `builtin.unrealized_conversion_cast` between the two kinds of types: these casts go.
 
-    Requires: no op whose meaning depends on the sign of its types. Ensures: only signless integers. Next: `one-shot-bufferize`.
+    Requires: no op whose meaning depends on the sign of its types, or computes with small floats. Ensures: only signless integers. Next: `one-shot-bufferize`.
 
     ```mlir
     %a = builtin.unrealized_conversion_cast %x : ui8 to i8

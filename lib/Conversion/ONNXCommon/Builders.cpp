@@ -111,7 +111,8 @@ static TypedAttr numberOf(Type type, double number) {
 }
 
 Type getSignless(Type type) {
-  return type.isUnsignedInteger() ? IntegerType::get(type.getContext(), type.getIntOrFloatBitWidth()) : type;
+  bool isSmallFloat = isa<FloatType>(type) && type.getIntOrFloatBitWidth() <= 8;
+  return type.isUnsignedInteger() || isSmallFloat ? IntegerType::get(type.getContext(), type.getIntOrFloatBitWidth()) : type;
 }
 
 Value castSign(OpBuilder &builder, Location loc, Value value, Type type) {
@@ -125,7 +126,8 @@ Value castSign(OpBuilder &builder, Location loc, Value value, Type type) {
 Value scalar(OpBuilder &builder, Location loc, TypedAttr number) {
   Type type = number.getType(), signless = getSignless(type);
   if (signless != type)
-    number = IntegerAttr::get(signless, cast<IntegerAttr>(number).getValue());
+    number = IntegerAttr::get(signless, isa<FloatAttr>(number) ? cast<FloatAttr>(number).getValue().bitcastToAPInt()
+                                                               : cast<IntegerAttr>(number).getValue());
   return castSign(builder, loc, arith::ConstantOp::create(builder, loc, signless, number), type);
 }
 

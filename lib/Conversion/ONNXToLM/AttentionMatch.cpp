@@ -8,6 +8,7 @@
 #include "AttentionSite.h"
 #include "elutq/Conversion/ONNXCommon.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/IR/Diagnostics.h"
 #include <cmath>
 
@@ -58,11 +59,21 @@ static LogicalResult matchPast(Operation *op, StringRef what, Value past, Value 
   return emitNodeError(op) << "expected a past " << what << ", as an operand or joined by Concat: attention without a cache is not supported";
 }
 
+/// An error about an attention op whose operands lack static shapes. Where they come from a node that the importer did not understand,
+/// there will be an error about that one, which is the cause.
+static LogicalResult refuseShapes(Operation *op, const Twine &what) {
+  SetVector<Operation *> slice;
+  (void)getBackwardSlice(op, &slice);
+  if (llvm::any_of(slice, [](Operation *source) { return source->getName().getStringRef().starts_with("unsupported."); }))
+    return failure();
+  return emitNodeError(op) << what;
+}
+
 /// Sizes of query and key, of rank 3 or 4.
 static LogicalResult matchSizes(AttentionSite &site, int64_t rows) {
   auto query = getStaticType(site.query), key = getStaticType(site.key), value = getStaticType(site.value);
   if (!query || !key || !value)
-    return emitNodeError(site.op) << "expected static shapes of the new queries, keys and values";
+    return refuseShapes(site.op, "expected static shapes of the new queries, keys and values");
   if (query.getRank() != key.getRank() || key.getRank() != value.getRank() || (query.getRank() != 3 && query.getRank() != 4))
     return emitNodeError(site.op) << "expected queries, keys and values of rank 3 or 4";
   bool headsFirst = query.getRank() == 4;
@@ -133,7 +144,7 @@ static FailureOr<AttentionSite> matchContrib(onnx::ContribGroupQueryAttentionOp 
     auto query = getStaticType(site.query);
     int64_t heads = site.heads + 2 * site.kvHeads;
     if (!query || query.getRank() != 3 || query.getNumElements() % (heads * rows) != 0)
-      return emitNodeError(op) << "expected packed queries, keys and values of static shape and rank 3", failure();
+      return refuseShapes(op, "expected packed queries, keys and values of static shape and rank 3");
     site.headSize = query.getDimSize(2) / heads;
   } else {
     site.key = op.getKey();

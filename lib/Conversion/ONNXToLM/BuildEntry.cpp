@@ -147,23 +147,26 @@ LogicalResult EntryBuilder::findTokens() {
 
 LogicalResult EntryBuilder::findAttention() {
   llvm::SmallPtrSet<Value, 16> seen;
-  WalkResult result = function.walk([&](Operation *op) {
+  bool failedAny = false;
+  function.walk([&](Operation *op) {
     if (!isAttention(op))
-      return WalkResult::advance();
+      return;
     FailureOr<AttentionSite> site = matchAttention(op, roles.rows);
-    if (failed(site))
-      return WalkResult::interrupt();
+    if (failed(site)) {
+      failedAny = true;
+      return;
+    }
     for (BlockArgument past : {site->pastKey, site->pastValue}) {
       if (!seen.insert(past).second) {
         emitNodeError(op) << "its past is also that of another attention: shared caches are not supported";
-        return WalkResult::interrupt();
+        failedAny = true;
+        return;
       }
       roles.pastAxis[past] = cast<ShapedType>(past.getType()).getRank() - 2;
     }
     sites.push_back(*site);
-    return WalkResult::advance();
   });
-  if (result.wasInterrupted())
+  if (failedAny)
     return failure();
   if (sites.empty())
     return emitError(function.getLoc()) << "expected a language model, but found no attention operation";
@@ -190,14 +193,14 @@ LogicalResult EntryBuilder::findOtherInputs() {
   SymbolicEvaluator evaluator(roles);
   if (failed(decideLengths(evaluator)) || failed(findPositions(evaluator)))
     return failure();
+  bool failedAny = false;
   for (AttentionSite &site : sites) {
-    if (failed(matchVisibility(site, evaluator, roles.rows)))
-      return failure();
+    failedAny |= failed(matchVisibility(site, evaluator, roles.rows));
     // A window that no position leaves is none.
     if (site.window >= static_cast<int64_t>(options.maxContext))
       site.window = 0;
   }
-  return success();
+  return failure(failedAny);
 }
 
 /// Comparisons of the length of the text with a constant, on which some rotary embeddings depend (LongRoPE has factors for short and

@@ -47,7 +47,7 @@ static void refineResults(Operation *op) {
 
 void normalize::refineShapes(func::FuncOp function) {
   function->walk([](Operation *op) {
-    if (!isa<onnx::ONNXDialect>(op->getDialect()))
+    if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()))
       return;
     refineResults(op);
     // A shape that is known need not be computed, from those of inputs that go away.

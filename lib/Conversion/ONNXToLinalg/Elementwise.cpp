@@ -132,6 +132,16 @@ private:
   Body body;
 };
 
+/// The element of a Cast or CastLike, with what their attributes say of small floats.
+template <typename OpTy>
+Value convertAs(Builder &b, OpTy op, Value x, Type from, Type to) {
+  if (from == to || !isSmallFloat(to))
+    return convert(b, x, from, to);
+  Rounding rounding = op.getRoundMode() == "down" ? Rounding::Down : op.getRoundMode() == "nearest" ? Rounding::Nearest : Rounding::Up;
+  return encodeSmallFloat(b, convert(b, x, from, b.getF32Type()), cast<FloatType>(to), op.getSaturate() != 0,
+                          isa<Float8E8M0FNUType>(to) ? rounding : Rounding::Nearest);
+}
+
 /// The second operand has a type to say, and no elements.
 struct CastLikePattern : OpRewritePattern<onnx::CastLikeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -141,7 +151,7 @@ struct CastLikePattern : OpRewritePattern<onnx::CastLikeOp> {
       return failure();
     auto from = cast<RankedTensorType>(op.getInput().getType()), to = cast<RankedTensorType>(op.getType());
     rewriter.replaceOp(op, elementwiseScalars(rewriter, op.getLoc(), op.getInput(), to, [&](Builder &b, ValueRange v) {
-                         return convert(b, v[0], from.getElementType(), to.getElementType());
+                         return convertAs(b, op, v[0], from.getElementType(), to.getElementType());
                        }));
     return success();
   }
@@ -293,8 +303,8 @@ static void populateUnaryPatterns(RewritePatternSet &patterns) {
     return arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, v[0], v[0]);
   });
   add<onnx::CastOp>(patterns, [](Builder &b, onnx::CastOp op, ValueRange v) {
-    return convert(b, v[0], cast<RankedTensorType>(op.getInput().getType()).getElementType(),
-                   cast<RankedTensorType>(op.getType()).getElementType());
+    return convertAs(b, op, v[0], cast<RankedTensorType>(op.getInput().getType()).getElementType(),
+                     cast<RankedTensorType>(op.getType()).getElementType());
   });
   add<onnx::BitCastOp>(patterns, [](Builder &b, onnx::BitCastOp op, ValueRange v) -> Value {
     Type type = getSignless(cast<RankedTensorType>(op.getType()).getElementType());

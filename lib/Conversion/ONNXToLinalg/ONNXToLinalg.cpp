@@ -15,6 +15,7 @@
 #include "mlir/IR/Iterators.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace elutq {
@@ -87,13 +88,31 @@ private:
   /// Backwards, so that whole unused subgraphs go. No ONNX operator has a side effect.
   static void eraseUnused(Operation *root) {
     root->walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
-      if (isOpTriviallyDead(op))
+      if (isOpTriviallyDead(op) || (isUnsupported(op) && op->use_empty()))
         op->erase();
     });
   }
 
   /// What the importer makes of an operator that the onnx dialect lacks.
   static bool isUnsupported(Operation *op) { return op->getName().getStringRef().starts_with("unsupported."); }
+
+  /// Ops without a static shape that depend on a value without one.
+  static llvm::SmallPtrSet<Operation *, 16> findConsequences(Operation *root) {
+    llvm::SmallPtrSet<Operation *, 16> consequences, unknown;
+    auto isUnknown = [&](Value value) {
+      auto shaped = dyn_cast<ShapedType>(value.getType());
+      return (shaped && !shaped.hasStaticShape()) || (value.getDefiningOp() && unknown.contains(value.getDefiningOp()));
+    };
+    root->walk([&](Operation *op) {
+      bool depends = llvm::any_of(op->getOperands(), isUnknown);
+      if (depends || failed(verifyStatic(op)))
+        unknown.insert(op);
+      auto reason = op->getAttrOfType<StringAttr>("reason");
+      if (isUnsupported(op) ? reason && reason.empty() : depends && failed(verifyStatic(op)))
+        consequences.insert(op);
+    });
+    return consequences;
+  }
 
   /// One error that names all ops that could not be converted.
   static LogicalResult reportRemaining(Operation *root, const ReasonListener &listener) {
@@ -106,9 +125,10 @@ private:
     });
     if (remaining.empty())
       return success();
-    // What depends on an unknown operator has no known shape either, which is no news.
-    if (llvm::any_of(remaining, isUnsupported))
-      llvm::erase_if(remaining, [](Operation *op) { return !isUnsupported(op) && failed(verifyStatic(op)); });
+    // What depends on a value without a known shape has none either, which is no news.
+    llvm::SmallPtrSet<Operation *, 16> consequences = findConsequences(root);
+    if (llvm::any_of(remaining, [&](Operation *op) { return !consequences.contains(op); }))
+      llvm::erase_if(remaining, [&](Operation *op) { return consequences.contains(op); });
     InFlightDiagnostic diagnostic = emitError(root->getLoc())
                                     << "cannot convert " << remaining.size() << " operation" << (remaining.size() == 1 ? "" : "s")
                                     << " of the model";
@@ -119,8 +139,12 @@ private:
       note << "'" << operation << "'";
       if (StringRef name = getNodeName(op->getLoc()); !name.empty())
         note << " (node \"" << name << "\")";
-      auto reason = listener.reasons.find(op->getLoc());
-      note << ": " << (reason == listener.reasons.end() ? StringRef("this operator is not supported") : StringRef(reason->second));
+      auto known = listener.reasons.find(op->getLoc());
+      auto imported = op->getAttrOfType<StringAttr>("reason");
+      note << ": "
+           << (isUnsupported(op) && imported             ? imported.getValue()
+               : known == listener.reasons.end() ? StringRef("this operator is not supported")
+                                                 : StringRef(known->second));
     }
     return failure();
   }

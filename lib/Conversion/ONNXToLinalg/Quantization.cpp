@@ -31,8 +31,10 @@ Value readParameter(ScalarBuilder &b, Value parameter, Indices indices, int64_t 
   return readElement(b, parameter, at);
 }
 
-/// Rounds to nearest even, adds the zero point, and clamps to the range of the integer type `to`.
-Value quantize(ScalarBuilder &b, Value number, Value zeroPoint, Type zeroType, Type to) {
+/// Rounds to nearest even, adds the zero point, and clamps to the range of the integer type `to`. Small floats have no zero point but 0.
+Value quantize(ScalarBuilder &b, Value number, Value zeroPoint, Type zeroType, Type to, bool saturates = true) {
+  if (isSmallFloat(to))
+    return encodeSmallFloat(b, number, cast<FloatType>(to), saturates);
   Value rounded = math::RoundEvenOp::create(b, number);
   if (zeroPoint)
     rounded = arith::AddFOp::create(b, rounded, convert(b, zeroPoint, zeroType, number.getType()));
@@ -45,8 +47,8 @@ Value quantize(ScalarBuilder &b, Value number, Value zeroPoint, Type zeroType, T
 }
 
 LogicalResult verifyQuantized(PatternRewriter &rewriter, Operation *op, Type quantized) {
-  if (!isa<IntegerType>(quantized) || quantized.getIntOrFloatBitWidth() > 16)
-    return rewriter.notifyMatchFailure(op, "only integers of up to 16 bits are supported as quantized numbers");
+  if (!isSmallFloat(quantized) && (!isa<IntegerType>(quantized) || quantized.getIntOrFloatBitWidth() > 16))
+    return rewriter.notifyMatchFailure(op, "only integers of up to 16 bits and floats of up to 8 are supported as quantized numbers");
   return success();
 }
 
@@ -66,7 +68,7 @@ struct QuantizePattern : OpRewritePattern<onnx::QuantizeLinearOp> {
                          bool hasZero = !isAbsent(op.getYZeroPoint());
                          Value zero = hasZero ? readParameter(b, op.getYZeroPoint(), indices, axis, op.getBlockSize()) : Value();
                          return quantize(b, arith::DivFOp::create(b, x, scale), zero,
-                                         hasZero ? typeOf(op.getYZeroPoint()).getElementType() : Type(), to);
+                                         hasZero ? typeOf(op.getYZeroPoint()).getElementType() : Type(), to, op.getSaturate() != 0);
                        }));
     return success();
   }
@@ -80,7 +82,7 @@ struct DequantizePattern : OpRewritePattern<onnx::DequantizeLinearOp> {
       return failure();
     RankedTensorType type = typeOf(op.getX()), resultType = typeOf(op.getY());
     Type from = type.getElementType(), scaleType = typeOf(op.getXScale()).getElementType();
-    if (from.getIntOrFloatBitWidth() < 8)
+    if (isa<IntegerType>(from) && from.getIntOrFloatBitWidth() < 8 && getConstant(op.getX()))
       return foldDequantize(rewriter, op);
     int64_t axis = normalizeAxis(static_cast<int64_t>(op.getAxis()), std::max<int64_t>(type.getRank(), 1));
     rewriter.replaceOp(op, generate(rewriter, op.getLoc(), resultType, [&](ScalarBuilder &b, Indices indices) {

@@ -28,7 +28,13 @@ TypedAttr getHighest(Type type) { return extreme(type, false); }
 
 Value convert(ScalarBuilder &b, Value x, Type from, Type to) {
   Type result = getSignless(to);
-  if (from == to || x.getType() == result)
+  if (from == to)
+    return x;
+  if (isSmallFloat(from))
+    return convert(b, decodeSmallFloat(b, x, cast<FloatType>(from)), b.getF32Type(), to);
+  if (isSmallFloat(to))
+    return encodeSmallFloat(b, convert(b, x, from, b.getF32Type()), cast<FloatType>(to));
+  if (x.getType() == result)
     return x;
   auto fromFloat = dyn_cast<FloatType>(from), toFloat = dyn_cast<FloatType>(to);
   if (fromFloat && toFloat) {
@@ -40,6 +46,9 @@ Value convert(ScalarBuilder &b, Value x, Type from, Type to) {
   if (fromFloat) {
     if (to.isInteger(1))
       return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, x, constant(b, from, 0.0));
+    // Numbers beyond the range of so few bits wrap, as in ONNX's reference.
+    if (to.getIntOrFloatBitWidth() < 8)
+      return arith::TruncIOp::create(b, result, arith::FPToSIOp::create(b, b.getI32Type(), x));
     if (to.isUnsignedInteger())
       return arith::FPToUIOp::create(b, result, x);
     return arith::FPToSIOp::create(b, result, x);

@@ -65,6 +65,19 @@ mlir::TypedAttr getHighest(mlir::Type type);
 /// between integers.
 mlir::Value convert(ScalarBuilder &b, mlir::Value x, mlir::Type from, mlir::Type to);
 
+/// How f32 numbers become powers of two (f8E8M0FNU); other types round to nearest even.
+enum class Rounding { Nearest, Up, Down };
+
+/// Whether `type` is a float of 8 or 4 bits. Its signless form is an integer of its bits.
+inline bool isSmallFloat(mlir::Type type) { return mlir::isa<mlir::FloatType>(type) && type.getIntOrFloatBitWidth() <= 8; }
+
+/// The f32 number that the bits of a small float are.
+mlir::Value decodeSmallFloat(ScalarBuilder &b, mlir::Value bits, mlir::FloatType type);
+
+/// The bits of an f32 number as a small float. Numbers beyond the greatest finite one become it, or else infinity (NaN where there is none).
+mlir::Value encodeSmallFloat(ScalarBuilder &b, mlir::Value number, mlir::FloatType type, bool saturates = true,
+                             Rounding rounding = Rounding::Nearest);
+
 /// `args` made signless, the body of them, and that as an element of `resultType`.
 mlir::Value applyScalar(mlir::OpBuilder &builder, mlir::Location loc, mlir::ValueRange args, mlir::Type resultType,
                         llvm::function_ref<mlir::Value(ScalarBuilder &, mlir::ValueRange)> body);

@@ -239,9 +239,14 @@ Error elutq::cpu::link(const TargetInfo &target, const LinkOptions &options) {
   args.insert(args.end(), options.wholeArchives.begin(), options.wholeArchives.end());
   add({"--no-whole-archive"});
   args.insert(args.end(), toolchain->archives.begin(), toolchain->archives.end());
-  if (options.shared)
-    // What the archives of the system bring is not part of the library's interface.
-    add({"--exclude-libs", "libstdc++.a:libgcc.a:libgcc_eh.a:libpcre2-8.a:libutf8proc.a"});
+  if (options.shared) {
+    // What the archives of the system bring, and those that only fill gaps, is not part of the library's interface.
+    std::string hidden = "libstdc++.a:libgcc.a:libgcc_eh.a:libpcre2-8.a:libutf8proc.a";
+    for (StringRef input : options.inputs)
+      if (input.ends_with(".a"))
+        hidden += ":" + sys::path::filename(input).str();
+    add({"--exclude-libs", hidden});
+  }
   if (toolchain->staticCxx)
     add({"-Bstatic", "-lstdc++", "-Bdynamic", "-lm", "-lgcc", "-lgcc_eh", "-lc", "-lgcc", "-lgcc_eh"});
   else

@@ -61,7 +61,37 @@ static Support getSupport(const ::onnx::NodeProto &node, int opset) {
   return schema->deprecated() && !isModernized(node) ? Support::TooOld : Support::Supported;
 }
 
-bool isSupported(const ::onnx::NodeProto &node, int opset) { return getSupport(node, opset) == Support::Supported; }
+StringRef getFirstResult(const ::onnx::NodeProto &node) {
+  for (const std::string &output : node.output())
+    if (!output.empty())
+      return output;
+  return "";
+}
+
+std::string getReason(Error error, const ::onnx::NodeProto &node) {
+  std::string text = toString(std::move(error));
+  StringRef reason = text;
+  reason.consume_front(describeNode(node) + " (" + describeOperator(node) + "): ");
+  return reason.str();
+}
+
+void findUnsupported(const Model &model, Refusals &refusals) {
+  int opset = model.getOpset();
+  for (const ::onnx::NodeProto &node : model.proto.graph().node()) {
+    Support support = getSupport(node, opset);
+    if (support == Support::Supported)
+      continue;
+    std::string reason = "this operator ";
+    bool isControlFlow = node.domain().empty() && (node.op_type() == "If" || node.op_type() == "Loop" || node.op_type() == "Scan");
+    if (isControlFlow)
+      reason += "is supported only where what it does is known when the model is compiled: the condition, or the number of turns";
+    else if (support == Support::TooNew)
+      reason += "does not exist in opset " + std::to_string(opset);
+    else
+      reason += "is not supported" + (support == Support::TooOld ? " in its version of opset " + std::to_string(opset) : "");
+    refusals.try_emplace(getFirstResult(node), reason);
+  }
+}
 
 Error checkOperators(const Model &model) {
   struct Use {

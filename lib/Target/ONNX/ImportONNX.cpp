@@ -36,9 +36,9 @@ static constexpr int64_t kMaxInlineElements = 64;
 namespace {
 class GraphImporter {
 public:
-  /// `unsupported`: results of nodes to import as `unsupported.NAME`.
-  GraphImporter(const Model &model, MLIRContext *context, llvm::StringSet<> unsupported = {})
-      : model(model), graph(model.proto.graph()), unsupported(std::move(unsupported)), builder(context), tensors(model),
+  /// `refusals`: nodes to import as `unsupported.NAME`; gets what else cannot be imported. Null: the first such node is an error.
+  GraphImporter(const Model &model, MLIRContext *context, Refusals *refusals)
+      : model(model), graph(model.proto.graph()), refusals(refusals), builder(context), tensors(model),
         dialect(*context->getOrLoadDialect<onnx::ONNXDialect>()) {}
 
   Expected<OwningOpRef<ModuleOp>> import();
@@ -52,8 +52,9 @@ private:
   Error importSignature(ModuleOp module);
   Error importInitializer(const ::onnx::TensorProto &initializer);
   Error importNode(const ::onnx::NodeProto &node);
+  Error importNodeOrReason(const ::onnx::NodeProto &node);
   Error importConstant(const ::onnx::NodeProto &node);
-  Error importUnsupported(const ::onnx::NodeProto &node);
+  void importUnsupported(const ::onnx::NodeProto &node, StringRef reason);
   Expected<ElementsAttr> importTensor(const ::onnx::TensorProto &tensor, StringRef name, const Twine &what);
   Expected<NamedAttribute> importAttribute(const ::onnx::AttributeProto &attribute, const OperatorInfo::Attribute &info,
                                            const Twine &what);
@@ -67,7 +68,7 @@ private:
 
   const Model &model;
   const ::onnx::GraphProto &graph;
-  llvm::StringSet<> unsupported;
+  Refusals *refusals;
   OpBuilder builder;
   TensorReader tensors;
   onnx::ONNXDialect &dialect;
@@ -103,17 +104,21 @@ Expected<Type> GraphImporter::importType(const ::onnx::TypeProto &type, const Tw
 }
 
 Error GraphImporter::importTypes() {
+  StringMap<std::string> problems;
   for (const auto *list : {&graph.input(), &graph.output(), &graph.value_info()}) {
     for (const ::onnx::ValueInfoProto &value : *list) {
-      // The result of a Constant.
-      if (list == &graph.value_info() && getNarrowType(getContext(), value.type().tensor_type().elem_type()))
-        continue;
       auto type = importType(value.type(), "value '" + Twine(value.name()) + "'");
-      if (!type)
+      if (!type && (!refusals || list == &graph.input()))
         return type.takeError();
-      types[value.name()] = *type;
+      if (!type)
+        problems[value.name()] = toString(type.takeError());
+      types[value.name()] = type ? *type : Type(UnrankedTensorType::get(builder.getF32Type()));
     }
   }
+  for (const ::onnx::NodeProto &node : graph.node())
+    for (const std::string &output : node.output())
+      if (auto problem = problems.find(output); problem != problems.end())
+        refusals->try_emplace(getFirstResult(node), problem->second);
   return Error::success();
 }
 
@@ -259,7 +264,7 @@ Expected<NamedAttribute> GraphImporter::importAttribute(const ::onnx::AttributeP
 }
 
 /// An operation `unsupported.NAME`, so that a later error can name all that cannot be compiled.
-Error GraphImporter::importUnsupported(const ::onnx::NodeProto &node) {
+void GraphImporter::importUnsupported(const ::onnx::NodeProto &node, StringRef reason) {
   OperationState state(getLocation(node), "unsupported." + describeOperator(node));
   for (const std::string &input : node.input())
     if (Value operand = values.lookup(input))
@@ -268,18 +273,34 @@ Error GraphImporter::importUnsupported(const ::onnx::NodeProto &node) {
     Type type = types.lookup(output);
     state.types.push_back(type ? type : Type(UnrankedTensorType::get(builder.getF32Type())));
   }
+  state.addAttribute("reason", builder.getStringAttr(reason));
   Operation *op = builder.create(state);
   for (int i = 0; i < node.output_size(); ++i)
     if (!node.output(i).empty())
       values[node.output(i)] = op->getResult(i);
+}
+
+/// The node, or an operation that says why there is none for it.
+Error GraphImporter::importNodeOrReason(const ::onnx::NodeProto &node) {
+  if (!refusals)
+    return importNode(node);
+  StringRef result = getFirstResult(node);
+  auto isUnknown = [&](const std::string &input) { return values.contains(input) && isa<UnrankedTensorType>(values.lookup(input).getType()); };
+  bool lacksType = llvm::any_of(node.output(), [&](const std::string &output) { return !output.empty() && !types.contains(output); });
+  // No news: the node in front of it is the cause.
+  if (lacksType && llvm::any_of(node.input(), isUnknown))
+    refusals->try_emplace(result, "");
+  if (!refusals->contains(result))
+    if (Error error = importNode(node))
+      refusals->try_emplace(result, getReason(std::move(error), node));
+  if (auto refusal = refusals->find(result); refusal != refusals->end())
+    importUnsupported(node, refusal->second);
   return Error::success();
 }
 
 Error GraphImporter::importNode(const ::onnx::NodeProto &node) {
   if (node.domain().empty() && node.op_type() == "Constant")
     return importConstant(node);
-  if (unsupported.contains(node.output(0)))
-    return importUnsupported(node);
   const OperatorInfo *info = findOperator(node.domain(), node.op_type());
   std::string what = describeNode(node) + " (" + describeOperator(node) + ")";
   if (!info)
@@ -390,7 +411,7 @@ Expected<OwningOpRef<ModuleOp>> GraphImporter::import() {
     if (Error error = importInitializer(initializer))
       return error;
   for (const ::onnx::NodeProto &node : graph.node())
-    if (Error error = importNode(node))
+    if (Error error = importNodeOrReason(node))
       return error;
   if (Error error = importReturn())
     return error;
@@ -441,7 +462,7 @@ Expected<std::vector<::onnx::TensorProto>> GraphImporter::findConstants(llvm::fu
   std::vector<::onnx::TensorProto> constants;
   for (const ::onnx::NodeProto &node : graph.node()) {
     bool isKnown = llvm::all_of(node.input(), [&](const std::string &input) { return input.empty() || values.contains(input); });
-    if (!isKnown)
+    if (!isKnown || refusals->contains(getFirstResult(node)))
       continue;
     if (Error error = importNode(node)) {
       consumeError(std::move(error));
@@ -492,19 +513,41 @@ static Error bindModel(Model &model, MLIRContext *context, const ImportOptions &
   return TensorReader::loadShapeTensors(model);
 }
 
-static Error prepareModel(Model &model, MLIRContext *context, const ImportOptions &options) {
-  if (Error error = bindModel(model, context, options, checkGraph))
+/// `refusals`: as for GraphImporter.
+static Error prepareModel(Model &model, MLIRContext *context, const ImportOptions &options, Refusals *refusals) {
+  if (Error error = bindModel(model, context, options, refusals ? checkStructure : checkGraph))
     return error;
   if (Error error = inferShapes(model.proto))
     return error;
-  return modernizeOperators(model);
+  if (refusals)
+    findUnsupported(model, *refusals);
+  return modernizeOperators(model, refusals);
+}
+
+/// `GraphImporter::findConstants` of the model in today's operators, which later rounds must not meet. Initializers, which are
+/// most of the model, are lent to the copy.
+static Expected<std::vector<::onnx::TensorProto>> findConstants(Model &model, MLIRContext *context,
+                                                                llvm::function_ref<ElementsAttr(Operation *)> fold) {
+  google::protobuf::RepeatedPtrField<::onnx::TensorProto> initializers;
+  model.proto.mutable_graph()->mutable_initializer()->Swap(&initializers);
+  Model current = model;
+  auto &lent = *current.proto.mutable_graph()->mutable_initializer();
+  lent.Swap(&initializers);
+  int count = lent.size();
+  Refusals refusals;
+  cantFail(modernizeOperators(current, &refusals));
+  auto constants = GraphImporter(current, context, &refusals).findConstants(fold);
+  lent.DeleteSubrange(count, lent.size() - count);
+  model.proto.mutable_graph()->mutable_initializer()->Swap(&lent);
+  return constants;
 }
 
 /// What prepareModel() does, for any graph: operators become those that the compiler knows, and shapes that are computed become
-/// constants, in turns until nothing changes. `unsupported` gets the results of nodes that the onnx dialect has no operation for.
-static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options, llvm::StringSet<> &unsupported) {
+/// constants, in turns until nothing changes.
+static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportOptions &options, Refusals &refusals) {
   if (Error error = bindModel(model, context, options, checkStructure))
     return error;
+  moveConstants(model);
   constexpr int maxRounds = 64;
   std::vector<::onnx::ValueInfoProto> learned;
   for (int round = 0; round < maxRounds; ++round) {
@@ -516,22 +559,49 @@ static Error preparePlainGraph(Model &model, MLIRContext *context, const ImportO
     auto expanded = expandOperators(model, options.isLowered);
     if (!expanded)
       return expanded.takeError();
-    if (*expanded || inlineBranches(model))
+    if (*expanded || inlineControlFlow(model))
       continue;
-    Model current = model;
-    if (Error error = modernizeOperators(current))
-      return error;
-    auto constants = GraphImporter(current, context).findConstants(options.fold);
+    auto constants = findConstants(model, context, options.fold);
     if (!constants)
       return constants.takeError();
     if (!inferOperandShapes(model, learned) && constants->empty())
       break;
     replaceByInitializers(model, *constants);
   }
-  for (const ::onnx::NodeProto &node : model.proto.graph().node())
-    if (!isSupported(node, model.getOpset()))
-      unsupported.insert(node.output(0));
-  return modernizeOperators(model);
+  findUnsupported(model, refusals);
+  return modernizeOperators(model, &refusals);
+}
+
+/// Puts operations `unsupported.NAME` in the place of those that their verifiers refuse.
+static void replaceInvalid(ModuleOp module) {
+  SmallVector<Operation *> ops;
+  module.walk([&](Operation *op) {
+    if (isa_and_present<onnx::ONNXDialect>(op->getDialect()))
+      ops.push_back(op);
+  });
+  for (Operation *op : ops) {
+    std::string reason;
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      if (reason.empty())
+        reason = diagnostic.str();
+      return success();
+    });
+    if (succeeded(verify(op, /*verifyRecursively=*/false)))
+      continue;
+    StringRef name = op->getName().getStringRef(), text = reason;
+    text.consume_front(("'" + name + "' op ").str());
+    if (llvm::any_of(op->getOperandTypes(), llvm::IsaPred<UnrankedTensorType>))
+      text = "";
+    OpBuilder builder(op);
+    OperationState state(op->getLoc(), "unsupported." + op->getName().stripDialect().str());
+    for (Value operand : op->getOperands())
+      if (!isa<NoneType>(operand.getType()))
+        state.operands.push_back(operand);
+    state.addTypes(op->getResultTypes());
+    state.addAttribute("reason", builder.getStringAttr(text));
+    op->replaceAllUsesWith(builder.create(state));
+    op->erase();
+  }
 }
 
 /// Runs the verifier, and returns the first thing it finds as an error.
@@ -558,13 +628,15 @@ Expected<OwningOpRef<ModuleOp>> importONNX(StringRef path, MLIRContext *context,
     return model.takeError();
   if (options.externalFiles)
     *options.externalFiles = getExternalFiles(**model);
-  llvm::StringSet<> unsupported;
-  if (Error error = options.plainGraph ? preparePlainGraph(**model, context, options, unsupported)
-                                       : prepareModel(**model, context, options))
+  Refusals found, *refusals = options.keepUnsupported || options.plainGraph ? &found : nullptr;
+  if (Error error = options.plainGraph ? preparePlainGraph(**model, context, options, found)
+                                       : prepareModel(**model, context, options, refusals))
     return error;
-  auto module = GraphImporter(**model, context, std::move(unsupported)).import();
+  auto module = GraphImporter(**model, context, refusals).import();
   if (!module)
     return module.takeError();
+  if (refusals)
+    replaceInvalid(**module);
   if (Error error = verifyModule(**module))
     return error;
   return module;

@@ -33,11 +33,14 @@ public:
     }
   }
 
-  Error run() {
-    for (::onnx::NodeProto &node : *graph.mutable_node())
-      if (node.domain().empty())
-        if (Error error = modernize(node))
-          return error;
+  Error run(Refusals *refusals) {
+    for (::onnx::NodeProto &node : *graph.mutable_node()) {
+      Error error = node.domain().empty() ? modernize(node) : Error::success();
+      if (error && !refusals)
+        return error;
+      if (error)
+        refusals->try_emplace(getFirstResult(node), getReason(std::move(error), node));
+    }
     return Error::success();
   }
 
@@ -182,6 +185,6 @@ Error Modernizer::modernize(::onnx::NodeProto &node) {
   return Error::success();
 }
 
-Error modernizeOperators(Model &model) { return Modernizer(model).run(); }
+Error modernizeOperators(Model &model, Refusals *refusals) { return Modernizer(model).run(refusals); }
 
 } // namespace elutq

@@ -60,8 +60,17 @@ llvm::Error checkStructure(const Model &model);
 /// Lists all operators that have none in the onnx dialect.
 llvm::Error checkOperators(const Model &model);
 
-/// Whether the onnx dialect has the operator of a node in the version of `opset`.
-bool isSupported(const ::onnx::NodeProto &node, int opset);
+/// Why the onnx dialect has no operation for a node, by the first result that has a name.
+using Refusals = llvm::StringMap<std::string>;
+
+/// Adds the nodes whose operator, in the version of the model's opset, has none in the onnx dialect.
+void findUnsupported(const Model &model, Refusals &refusals);
+
+/// The first result of a node that has a name.
+llvm::StringRef getFirstResult(const ::onnx::NodeProto &node);
+
+/// What an error says, without the name of the node that comes first.
+std::string getReason(llvm::Error error, const ::onnx::NodeProto &node);
 
 /// Both of these.
 llvm::Error checkGraph(const Model &model);
@@ -73,18 +82,23 @@ llvm::Error bindDimensions(::onnx::ModelProto &model, const llvm::StringMap<int6
 llvm::Error inferShapes(::onnx::ModelProto &model);
 
 /// Rewrites nodes of old operator versions to the newest one: attributes that are operands now, operators renamed.
-/// Needs the types that inferShapes() found.
-llvm::Error modernizeOperators(Model &model);
+/// Needs the types that inferShapes() found. What cannot be rewritten is added to `refusals`, or an error without them.
+llvm::Error modernizeOperators(Model &model, Refusals *refusals);
 
 /// Replaces the nodes whose operator ONNX defines as a function of others, but for those that `isLowered` (domain, name), by
 /// that function. Needs the types that inferShapes() found. Returns whether there were any.
 llvm::Expected<bool> expandOperators(Model &model, llvm::function_ref<bool(llvm::StringRef, llvm::StringRef)> isLowered);
 
-/// Replaces each If whose condition is an initializer by the branch that it takes. Returns whether there were any.
-bool inlineBranches(Model &model);
+/// Replaces each If whose condition is an initializer by the branch that it takes, each Loop whose number of turns is known and each
+/// Scan (since opset 9) along a known dimension by as many copies of its body. Needs the types that inferShapes() found. Returns
+/// whether there were any.
+bool inlineControlFlow(Model &model);
 
 /// Appends to `learned` the types of values that have no known shape, but elementwise users with one. Returns whether there were any.
 bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> &learned);
+
+/// Makes the values of Constant nodes initializers.
+void moveConstants(Model &model);
 
 /// Makes the values that `constants` name initializers; the nodes that computed them go.
 void replaceByInitializers(Model &model, llvm::ArrayRef<::onnx::TensorProto> constants);

@@ -1,4 +1,4 @@
-//===- PlainGraph.cpp - Operators as functions, and branches ----*- C++ -*-===//
+//===- PlainGraph.cpp - Operators as functions, and constants ---*- C++ -*-===//
 //
 // Part of the ELUTQ project, under the Apache License v2.0.
 // SPDX-License-Identifier: Apache-2.0
@@ -108,88 +108,6 @@ Expected<bool> expandOperators(Model &model, function_ref<bool(StringRef, String
 }
 
 //===----------------------------------------------------------------------===//
-// Branches
-//===----------------------------------------------------------------------===//
-
-/// The condition of an If, where it is an initializer.
-static std::optional<bool> getCondition(const ::onnx::GraphProto &graph, const ::onnx::NodeProto &node) {
-  for (const ::onnx::TensorProto &tensor : graph.initializer()) {
-    if (node.input_size() != 1 || tensor.name() != node.input(0) || tensor.data_type() != ::onnx::TensorProto::BOOL)
-      continue;
-    if (tensor.raw_data().size() == 1)
-      return tensor.raw_data()[0] != 0;
-    if (tensor.int32_data_size() == 1)
-      return tensor.int32_data(0) != 0;
-  }
-  return std::nullopt;
-}
-
-/// Gives every value that `branch` defines a name that begins with `prefix`, nested graphs included.
-static void renameValues(::onnx::GraphProto &branch, const std::string &prefix, StringMap<std::string> names) {
-  auto define = [&](std::string *name) {
-    if (!name->empty())
-      *name = names[*name] = prefix + *name;
-  };
-  auto use = [&](std::string *name) {
-    if (auto found = names.find(*name); found != names.end())
-      *name = found->second;
-  };
-  for (::onnx::ValueInfoProto &input : *branch.mutable_input())
-    define(input.mutable_name());
-  for (::onnx::TensorProto &tensor : *branch.mutable_initializer())
-    define(tensor.mutable_name());
-  for (::onnx::NodeProto &node : *branch.mutable_node()) {
-    for (std::string &input : *node.mutable_input())
-      use(&input);
-    for (::onnx::AttributeProto &attribute : *node.mutable_attribute())
-      if (attribute.has_g())
-        renameValues(*attribute.mutable_g(), prefix, names);
-    for (std::string &output : *node.mutable_output())
-      define(&output);
-    if (!node.name().empty())
-      node.set_name(prefix + node.name());
-  }
-  for (::onnx::ValueInfoProto &output : *branch.mutable_output())
-    use(output.mutable_name());
-}
-
-bool inlineBranches(Model &model) {
-  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
-  google::protobuf::RepeatedPtrField<::onnx::NodeProto> nodes;
-  bool changed = false;
-  for (::onnx::NodeProto &node : *graph.mutable_node()) {
-    bool isBranch = node.domain().empty() && node.op_type() == "If";
-    std::optional<bool> condition = isBranch ? getCondition(graph, node) : std::nullopt;
-    const char *wanted = condition.value_or(false) ? "then_branch" : "else_branch";
-    auto attribute = llvm::find_if(*node.mutable_attribute(), [&](const auto &candidate) { return candidate.name() == wanted; });
-    if (!condition || attribute == node.mutable_attribute()->end() || attribute->g().output_size() != node.output_size()) {
-      *nodes.Add() = std::move(node);
-      continue;
-    }
-    changed = true;
-    ::onnx::GraphProto branch = attribute->g();
-    // The zero byte keeps these names apart from all others.
-    std::string prefix = node.output(0);
-    prefix.push_back('\0');
-    renameValues(branch, prefix, {});
-    for (::onnx::TensorProto &tensor : *branch.mutable_initializer())
-      *graph.add_initializer() = std::move(tensor);
-    for (::onnx::NodeProto &inner : *branch.mutable_node())
-      *nodes.Add() = std::move(inner);
-    for (int i = 0; i < node.output_size(); ++i) {
-      if (node.output(i).empty())
-        continue;
-      ::onnx::NodeProto &identity = *nodes.Add();
-      identity.set_op_type("Identity");
-      identity.add_input(branch.output(i).name());
-      identity.add_output(node.output(i));
-    }
-  }
-  graph.mutable_node()->Swap(&nodes);
-  return changed;
-}
-
-//===----------------------------------------------------------------------===//
 // Shapes
 //===----------------------------------------------------------------------===//
 
@@ -248,6 +166,25 @@ bool inferOperandShapes(const Model &model, std::vector<::onnx::ValueInfoProto> 
 //===----------------------------------------------------------------------===//
 // Constants
 //===----------------------------------------------------------------------===//
+
+void moveConstants(Model &model) {
+  // Before that, every initializer had to be an input.
+  if (model.proto.ir_version() < 4)
+    model.proto.set_ir_version(4);
+  ::onnx::GraphProto &graph = *model.proto.mutable_graph();
+  auto *nodes = graph.mutable_node();
+  nodes->erase(llvm::remove_if(*nodes,
+                               [&](::onnx::NodeProto &node) {
+                                 if (!node.domain().empty() || node.op_type() != "Constant" || node.attribute_size() != 1 ||
+                                     node.attribute(0).type() != ::onnx::AttributeProto::TENSOR)
+                                   return false;
+                                 ::onnx::TensorProto &tensor = *graph.add_initializer();
+                                 tensor = std::move(*node.mutable_attribute(0)->mutable_t());
+                                 tensor.set_name(node.output(0));
+                                 return true;
+                               }),
+               nodes->end());
+}
 
 void replaceByInitializers(Model &model, ArrayRef<::onnx::TensorProto> constants) {
   ::onnx::GraphProto &graph = *model.proto.mutable_graph();

@@ -25,21 +25,6 @@ namespace elutq {
 // Types
 //===----------------------------------------------------------------------===//
 
-Type getNarrowType(MLIRContext *context, int32_t dataType) {
-  switch (dataType) {
-  case TensorProto::INT2:
-    return IntegerType::get(context, 2);
-  case TensorProto::INT4:
-    return IntegerType::get(context, 4);
-  case TensorProto::UINT2:
-    return IntegerType::get(context, 2, IntegerType::Unsigned);
-  case TensorProto::UINT4:
-    return IntegerType::get(context, 4, IntegerType::Unsigned);
-  default:
-    return nullptr;
-  }
-}
-
 Expected<Type> getElementType(MLIRContext *context, int32_t dataType, const Twine &what) {
   Builder builder(context);
   auto getUnsigned = [&](unsigned width) { return IntegerType::get(context, width, IntegerType::Unsigned); };
@@ -70,6 +55,26 @@ Expected<Type> getElementType(MLIRContext *context, int32_t dataType, const Twin
     return getUnsigned(32);
   case TensorProto::UINT64:
     return getUnsigned(64);
+  case TensorProto::INT2:
+    return builder.getIntegerType(2);
+  case TensorProto::INT4:
+    return builder.getIntegerType(4);
+  case TensorProto::UINT2:
+    return getUnsigned(2);
+  case TensorProto::UINT4:
+    return getUnsigned(4);
+  case TensorProto::FLOAT4E2M1:
+    return Float4E2M1FNType::get(context);
+  case TensorProto::FLOAT8E8M0:
+    return Float8E8M0FNUType::get(context);
+  case TensorProto::FLOAT8E4M3FN:
+    return Float8E4M3FNType::get(context);
+  case TensorProto::FLOAT8E4M3FNUZ:
+    return Float8E4M3FNUZType::get(context);
+  case TensorProto::FLOAT8E5M2:
+    return Float8E5M2Type::get(context);
+  case TensorProto::FLOAT8E5M2FNUZ:
+    return Float8E5M2FNUZType::get(context);
   default:
     break;
   }
@@ -77,7 +82,7 @@ Expected<Type> getElementType(MLIRContext *context, int32_t dataType, const Twin
                          ? TensorProto::DataType_Name(static_cast<TensorProto::DataType>(dataType))
                          : std::to_string(dataType);
   return createStringError(what + " has element type " + name +
-                           ", but supported are float, float16, bfloat16, double, bool and the 8- to 64-bit integers");
+                           ", but supported are bool, integers and floats");
 }
 
 /// Bytes per element in ONNX's raw data and in dense resources; elements of less than a byte are packed.
@@ -89,14 +94,10 @@ static uint64_t getNumBytes(RankedTensorType type) {
 }
 
 Expected<RankedTensorType> getTensorType(MLIRContext *context, const TensorProto &tensor, const Twine &what) {
-  Type elementType = getNarrowType(context, tensor.data_type());
-  if (!elementType) {
-    auto wide = getElementType(context, tensor.data_type(), what);
-    if (!wide)
-      return wide.takeError();
-    elementType = *wide;
-  }
-  uint64_t bytes = getElementBytes(elementType);
+  auto elementType = getElementType(context, tensor.data_type(), what);
+  if (!elementType)
+    return elementType.takeError();
+  uint64_t bytes = getElementBytes(*elementType);
   for (int64_t dim : tensor.dims()) {
     if (dim < 0)
       return createStringError(what + " has the negative dimension " + Twine(dim));
@@ -105,7 +106,7 @@ Expected<RankedTensorType> getTensorType(MLIRContext *context, const TensorProto
     if (overflow || bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
       return createStringError(what + " has more elements than can be counted");
   }
-  return RankedTensorType::get(ArrayRef(tensor.dims().data(), tensor.dims().size()), elementType);
+  return RankedTensorType::get(ArrayRef(tensor.dims().data(), tensor.dims().size()), *elementType);
 }
 
 //===----------------------------------------------------------------------===//
@@ -240,6 +241,12 @@ static bool convertTypedData(const TensorProto &tensor, std::string &out) {
   case TensorProto::INT4:
   case TensorProto::UINT2:
   case TensorProto::UINT4:
+  case TensorProto::FLOAT4E2M1:
+  case TensorProto::FLOAT8E8M0: // The bits of an element.
+  case TensorProto::FLOAT8E4M3FN:
+  case TensorProto::FLOAT8E4M3FNUZ:
+  case TensorProto::FLOAT8E5M2:
+  case TensorProto::FLOAT8E5M2FNUZ:
     return appendElements<uint8_t>(tensor.int32_data(), out);
   default: // UINT16, and the bit patterns of FLOAT16 and BFLOAT16
     return appendElements<uint16_t>(tensor.int32_data(), out);

@@ -17,9 +17,7 @@ namespace elutq {
 /// The element type of an ONNX data type, or an error that names `what`. Signed integers are signless here.
 llvm::Expected<mlir::Type> getElementType(mlir::MLIRContext *context, int32_t dataType, const llvm::Twine &what);
 
-/// Integers of 2 or 4 bits, which constants may have and values that are computed may not; null for any other data type.
-mlir::Type getNarrowType(mlir::MLIRContext *context, int32_t dataType);
-
+/// Whether elements have less than a byte. Those of constants are packed in resources.
 inline bool isNarrow(mlir::Type type) { return type.isIntOrFloat() && type.getIntOrFloatBitWidth() < 8 && !type.isInteger(1); }
 
 /// The shape of a tensor, after checks that its elements can be counted.

@@ -5,7 +5,7 @@
  *
  *===----------------------------------------------------------------------------------===
  *
- * What a library that `elutq-compile --emit=graph` writes has to offer. It needs nothing else of the runtime.
+ * What a library that `elutq-compile --emit=graph` writes has to offer. It needs no other file.
  *
  *===----------------------------------------------------------------------------------===*/
 
@@ -16,15 +16,21 @@
 extern "C" {
 #endif
 
-/* Computes the graph. inputs[i] and outputs[i] point to the elements of the i-th input and output of the signature, in C's order
+/* Null if the processor and the system can execute the code, or else a line that names what they lack, for as long as the library
+ * is loaded. Ask before anything else: what elutq_graph_run would say then is the same. */
+const char *elutq_graph_check(void);
+
+/* Computes the graph and returns null; or computes nothing and returns what elutq_graph_check returns. inputs[i] and outputs[i] point to the elements of the i-th input and output of the signature, in C's order
  * (the last dimension is contiguous), aligned to 64 bytes. Outputs are written, inputs only read; the two may not overlap. An
  * element of `bool` is a byte, 0 or 1. Any number of threads may call it at a time. */
-void elutq_graph_run(void *const *inputs, void *const *outputs);
+const char *elutq_graph_run(void *const *inputs, void *const *outputs);
 
 /* JSON, UTF-8, ended by a zero byte:
  *   {"version": 1, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": [2, 3]}, ...], "outputs": [...]}
- * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64. `cpu` is LLVM's name of the processor that the
- * code needs. */
+ * Types: float32, float64, float16, bfloat16, bool, int8 to int64, uint8 to uint64; and, as ml_dtypes calls them, float8_e4m3fn,
+ * float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float4_e2m1fn, int2, int4, uint2, uint4: a byte for each element,
+ * those of less than 8 bits in the low ones, with zeros above them. `cpu` is LLVM's name of the processor that the
+ * code was compiled for. */
 extern const char elutq_graph_signature[];
 
 #ifdef __cplusplus

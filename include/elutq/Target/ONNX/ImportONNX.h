@@ -24,9 +24,14 @@ struct ImportOptions {
   llvm::StringMap<int64_t> dimBindings;
   /// If set, gets the paths of the files that hold external data: they stay mapped, so nothing may be written to them.
   std::vector<std::string> *externalFiles = nullptr;
+  /// Imports nodes that the onnx dialect has no operation for, or that it refuses, as operations `unsupported.NAME` with the reason in
+  /// the attribute `reason` (empty where the cause is a node in front of it), so that a later error can name them together with what cannot be lowered. The context has to allow
+  /// unregistered operations.
+  bool keepUnsupported = false;
   /// Imports any graph, not a language model. Operators that ONNX defines by others are replaced by these, unless
   /// `isLowered` says that the compiler knows better (arguments: domain, name), and values that `fold` finds to be constant
-  /// are known to the inference of shapes. An If with a constant condition is replaced by its branch.
+  /// are known to the inference of shapes. An If with a constant condition is replaced by its branch,
+  /// a Loop or Scan of a known number of turns by copies of its body.
   bool plainGraph = false;
   std::function<bool(llvm::StringRef, llvm::StringRef)> isLowered;
   /// The value of an operation without regions of which all operands are constant or irrelevant; null where it is unknown.
