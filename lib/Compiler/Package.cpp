@@ -17,6 +17,7 @@ using namespace llvm;
 using namespace elutq;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
+static constexpr StringLiteral kGraphArchive = "libELUTQRuntimeGraph.a";
 static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
 
 std::string elutq::modelName(const CompileOptions &options) {
@@ -84,6 +85,10 @@ cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
   if (emit == EmitKind::Library) {
     link.shared = true;
     link.wholeArchives = {runtime};
+  } else if (emit == EmitKind::Graph) {
+    link.shared = true;
+    link.inputs = {runtime};
+    link.wholeArchives = {(runtimeDir + "/" + kGraphArchive).str()};
   } else {
     link.inputs = {(runtimeDir + "/" + kMainArchive).str(), runtime};
   }
@@ -132,9 +137,10 @@ static Error linkCode(const cpu::TargetInfo &target, StringRef code, const std::
   return createStringError(message);
 }
 
-Error elutq::writeExecutable(const Package &package, StringRef output) {
+/// Links what `link` says and appends the container.
+static Error writeOneFile(const Package &package, StringRef output, cpu::LinkOptions link) {
   ScratchFile linked(temporaryNameFor(output));
-  if (Error error = linkCode(package.target, package.object, linked.path, output, linkOptions(EmitKind::Executable, package.runtimeDir)))
+  if (Error error = linkCode(package.target, package.object, linked.path, output, std::move(link)))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
@@ -142,6 +148,16 @@ Error elutq::writeExecutable(const Package &package, StringRef output) {
   if (Error error = cpu::writeContainer(*file, package.sections, package.buildId))
     return error;
   return file->commit();
+}
+
+Error elutq::writeExecutable(const Package &package, StringRef output) {
+  return writeOneFile(package, output, linkOptions(EmitKind::Executable, package.runtimeDir));
+}
+
+Error elutq::writeNetwork(const Package &package, StringRef output) {
+  cpu::LinkOptions link = linkOptions(EmitKind::Graph, package.runtimeDir);
+  link.soname = sys::path::filename(output).str();
+  return writeOneFile(package, output, std::move(link));
 }
 
 Error elutq::writeGraphLibrary(const cpu::TargetInfo &target, StringRef object, StringRef output) {

@@ -46,6 +46,9 @@ llvm::Error writeExecutable(const Package &package, llvm::StringRef output);
 /// Links object code to a shared library without the runtime.
 llvm::Error writeGraphLibrary(const cpu::TargetInfo &target, llvm::StringRef object, llvm::StringRef output);
 
+/// Links a network's code with the runtime to a shared library and appends the container.
+llvm::Error writeNetwork(const Package &package, llvm::StringRef output);
+
 /// Writes lib<name>.so, <name>.weights and <name>.h to the folder of `output`.
 llvm::Error writeLibrary(const Package &package, llvm::StringRef output);
 

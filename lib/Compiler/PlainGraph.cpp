@@ -28,8 +28,7 @@ ImportOptions elutq::plainGraphImport() {
   return options;
 }
 
-/// The name of an element type, numpy's where numpy has one.
-static std::string typeName(mlir::Type type) {
+std::string elutq::graphTypeName(mlir::Type type) {
   if (type.isF32())
     return "float32";
   if (type.isF64())
@@ -55,7 +54,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
   auto describe = [&](StringRef kind, mlir::Type type, mlir::Attribute name) {
     std::string label = name ? cast<mlir::StringAttr>(name).str() : "";
     auto tensor = dyn_cast<mlir::RankedTensorType>(type);
-    if (!tensor || !tensor.hasStaticShape() || typeName(tensor.getElementType()).empty()) {
+    if (!tensor || !tensor.hasStaticShape() || graphTypeName(tensor.getElementType()).empty()) {
       std::string printed;
       raw_string_ostream(printed) << type;
       problems += (problems.empty() ? "" : ", ") + kind.str() + " '" + label + "' of type " + printed;
@@ -63,7 +62,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     }
     json.object([&] {
       json.attribute("name", label);
-      json.attribute("type", typeName(tensor.getElementType()));
+      json.attribute("type", graphTypeName(tensor.getElementType()));
       json.attributeArray("shape", [&] {
         for (int64_t size : tensor.getShape())
           json.value(size);

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from architectures import ARCHITECTURES, EXPORTERS
+from encoders import ENCODER_EXPORTERS, ENCODERS
 
 BEGIN, END = "<!-- begin: model_table.py -->\n", "<!-- end -->\n"
 
@@ -18,6 +19,14 @@ def cell(result: dict | None) -> str:
     if not result["exported"]:
         return "no export"
     return f"{result['error']:.0e}" if "error" in result else "refused"
+
+
+def encoder_table(results: dict) -> str:
+    """Models that are no decoders, compiled with --emit=graph."""
+    rows = ["| encoder | " + " | ".join(ENCODER_EXPORTERS) + " |", "|---" * (len(ENCODER_EXPORTERS) + 1) + "|"]
+    for name in ENCODERS:
+        rows.append(f"| {name} | " + " | ".join(cell(results.get(f"{exporter}/{name}")) for exporter in ENCODER_EXPORTERS) + " |")
+    return "\n".join([*rows, ""])
 
 
 def table(results: dict) -> str:
@@ -32,7 +41,7 @@ def main() -> None:
     results, page = Path(sys.argv[1]), Path(sys.argv[2])
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(before + BEGIN + "\n" + table(json.loads(results.read_text())) + "\n" + END + after)
+    page.write_text(before + BEGIN + "\n" + table(json.loads(results.read_text())) + "\n" + encoder_table(json.loads(results.read_text())) + "\n" + END + after)
 
 
 if __name__ == "__main__":
