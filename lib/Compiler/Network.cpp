@@ -66,8 +66,7 @@ Expected<NetworkValues> elutq::getNetworkValues(ModuleOp module) {
   for (auto [i, type] : enumerate(function.getResultTypes()))
     add("output", values.outputs, type, function.getResultAttr(i, "onnx.name"));
   if (!problems.empty())
-    return createStringError("--emit=graph needs dense tensors with shapes that are known (--shape gives symbolic dimensions numbers): " +
-                             problems);
+    return unknownShapes(problems);
   return values;
 }
 
@@ -77,8 +76,10 @@ std::string elutq::describeNetwork(const std::vector<NetworkValues> &choices, co
   raw_string_ostream os(text);
   json::OStream json(os);
   auto describe = [&](const auto &values) {
-    for (const auto &[name, type] : values)
+    for (const auto &value : values)
       json.object([&] {
+        const std::string &name = value.first;
+        mlir::RankedTensorType type = value.second;
         json.attribute("name", name);
         json.attribute("type", graphTypeName(type.getElementType()));
         json.attributeArray("shape", [&] {
@@ -94,9 +95,9 @@ std::string elutq::describeNetwork(const std::vector<NetworkValues> &choices, co
       });
   };
   auto sizes = [&](const auto &values) {
-    for (const auto &[name, type] : values)
+    for (const auto &value : values)
       json.array([&] {
-        for (int64_t size : type.getShape())
+        for (int64_t size : value.second.getShape())
           json.value(size);
       });
   };
@@ -148,7 +149,8 @@ Error elutq::addNetworkInterface(ModuleOp module, const std::vector<NetworkValue
     entry->removeAttr("elutq.places");
     entry->removeAttr("elutq.graph");
     size_t next = 0;
-    for (const auto &[name, type] : concat<const std::pair<std::string, mlir::RankedTensorType>>(values.inputs, values.outputs)) {
+    for (const auto &value : concat<const std::pair<std::string, mlir::RankedTensorType>>(values.inputs, values.outputs)) {
+      mlir::RankedTensorType type = value.second;
       layout.push_back(places[next++]);
       layout.push_back(type.getNumElements() * divideCeil(type.getElementTypeBitWidth(), 8));
     }

@@ -118,12 +118,15 @@ std::string elutq::formatQuantization(const QuantizationOptions &options) {
 
 Expected<GraphShape> elutq::parseShape(StringRef text) {
   GraphShape shape;
-  for (StringRef pair : split(text, ',')) {
-    auto [name, number] = pair.split('=');
+  SmallVector<StringRef> pairs;
+  text.split(pairs, ',');
+  for (StringRef pair : pairs) {
+    StringRef name, number;
+    std::tie(name, number) = pair.split('=');
     int64_t size;
     if (name.empty() || number.getAsInteger(10, size) || size < 1 || size > (int64_t(1) << 30))
       return createStringError("--shape: expected NAME=NUMBER,... with positive numbers, but got '%s'", text.str().c_str());
-    if (any_of(shape, [&](const auto &known) { return known.first == name; }))
+    if (any_of(shape, [&](const auto &known) { return name == known.first; }))
       return createStringError("--shape: '%s' has two numbers in '%s'", name.str().c_str(), text.str().c_str());
     shape.emplace_back(name.str(), size);
   }

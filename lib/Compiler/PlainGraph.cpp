@@ -45,6 +45,11 @@ std::string elutq::graphTypeName(mlir::Type type) {
   return (integer.isUnsigned() ? "uint" : "int") + std::to_string(integer.getWidth());
 }
 
+Error elutq::unknownShapes(const Twine &values) {
+  return createStringError("--emit=graph needs dense tensors with shapes that are known: " + values +
+                           "; --shape=name=n,... gives symbolic dimensions numbers");
+}
+
 Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInfo &target) {
   auto function = module.lookupSymbol<mlir::func::FuncOp>(kGraph);
   std::string text;
@@ -82,7 +87,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     });
   });
   if (!problems.empty())
-    return createStringError("--emit=graph needs dense tensors with shapes that are known: " + problems);
+    return unknownShapes(problems);
   return text;
 }
 
