@@ -39,6 +39,7 @@ inline void registerAllPasses() {
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
+  registerRewriteONNXConvolutionsPass();
   registerNormalizePipeline();
   registerPlainGraphPipelines();
   registerPipelines();

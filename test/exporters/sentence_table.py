@@ -75,9 +75,10 @@ def write_calibration(path: Path, tokenizer: tokenizers.Tokenizer, texts: list[s
     return len(windows)
 
 
-def compiled(model: Path, folder: Path, *options: str, quantize: str | None = None) -> elutq.Graph:
-    elutq.compile(model, folder / "model.so", emit="graph", quantize=quantize, arguments=[f"--shape=batch={ROWS},sequence={LENGTH}", *options])
-    return elutq.Graph(folder / "model.so")
+def compiled(model: Path, folder: Path, quantize: str | None = None) -> elutq.Graph:
+    library = folder / f"model{len(list(folder.glob('*.so')))}.so"  # The system loads a library of one name once.
+    elutq.compile(model, library, emit="graph", quantize=quantize, arguments=[f"--shape=batch={ROWS},sequence={LENGTH}"])
+    return elutq.Graph(library)
 
 
 def main() -> None:
