@@ -50,7 +50,8 @@ Status open(int threads, elutq_graph &graph) {
   if (Status status = ContainerReader::open(path, graph.container); !status.ok())
     return status;
   if (graph.container.getBuildId() != elutq_build_id)
-    return Status(ELUTQ_ERROR_FORMAT, "'" + path + "': the weights belong to another network; compile it again");
+    return Status(ELUTQ_ERROR_FORMAT, "'" + path + "': the weights belong to other code; where the file was replaced after this "
+                                          "program loaded it, start the program again");
   for (const char *section : {elutq::container::kMetaSection, elutq::container::kWeightsSection})
     if (Status status = graph.container.verifySection(section); !status.ok())
       return status;

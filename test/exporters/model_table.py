@@ -11,6 +11,7 @@ from architectures import ARCHITECTURES, EXPORTERS
 from encoders import ENCODER_EXPORTERS, ENCODERS
 
 BEGIN, END = "<!-- begin: model_table.py -->\n", "<!-- end -->\n"
+BEGIN_ENCODERS, END_ENCODERS = "<!-- begin: model_table.py, encoders -->\n", "<!-- end: encoders -->\n"
 
 
 def cell(result: dict | None) -> str:
@@ -37,11 +38,17 @@ def table(results: dict) -> str:
     return "\n".join([*rows, "", *refusals, ""])
 
 
+def replace(page: Path, begin: str, end: str, text: str) -> None:
+    """Puts `text` between two lines of the page."""
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(before + begin + "\n" + text + "\n" + end + after)
+
+
 def main() -> None:
-    results, page = Path(sys.argv[1]), Path(sys.argv[2])
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(before + BEGIN + "\n" + table(json.loads(results.read_text())) + "\n" + encoder_table(json.loads(results.read_text())) + "\n" + END + after)
+    results, page = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    replace(page, BEGIN, END, table(results))
+    replace(page, BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ MODEL.onnx is what export_encoder.py makes of `minilm`. Sentences are those that
 calibrate. Models of 4, 3 and 2 bits are made of the weights alone (`--quantize`), and with calibration (`elutq quantize`).
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -81,6 +82,11 @@ def compiled(model: Path, folder: Path, quantize: str | None = None) -> elutq.Gr
     return elutq.Graph(library)
 
 
+def quantize(model: Path, output: Path, bits: int, calibration: Path, windows: int) -> None:
+    subprocess.run([sys.executable, "-m", "elutq", "quantize", model, "-o", output, "--bits", str(bits), "--group", "32", "--calibration", calibration,
+                    "--windows", str(windows), "-q"], check=True, env={**os.environ, "PYTHONPATH": str(Path(elutq.__file__).parents[1])})
+
+
 def main() -> None:
     model, page = Path(sys.argv[1]), Path(sys.argv[2])
     texts = read_sentences()
@@ -96,8 +102,7 @@ def main() -> None:
             options = f"bits={bits},group=32"
             graph = compiled(model, folder, quantize=f"hlq:{options}")
             rows.append((f"{bits} bits", "weights alone", cosines(embeddings(graph, tokenizer, measured), expected)))
-            subprocess.run([sys.executable, "-m", "elutq", "quantize", model, "-o", folder / "q.onnx", "--bits", str(bits), "--group", "32",
-                            "--calibration", folder / "sentences.npz", "--windows", str(windows), "-q"], check=True)
+            quantize(model, folder / "q.onnx", bits, folder / "sentences.npz", windows)
             graph = compiled(folder / "q.onnx", folder)
             rows.append((f"{bits} bits", f"{windows} windows of {LENGTH} tokens", cosines(embeddings(graph, tokenizer, measured), expected)))
     lines = ["| model | calibration | mean | least |", "|---|---|---|---|"]

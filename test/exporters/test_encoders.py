@@ -10,7 +10,7 @@ import pytest
 
 import elutq
 from encoders import ENCODER_EXPORTERS, ENCODERS, graphs_of
-from sentence_table import cosines, embeddings, load_tokenizer, read_sentences
+from sentence_table import cosines, embeddings, load_tokenizer, quantize, read_sentences, write_calibration
 from test_exporters import BOUND, exports, record  # noqa: F401: a fixture
 
 PAIRS = [(exporter, architecture) for exporter in ENCODER_EXPORTERS for architecture in ENCODERS]
@@ -82,10 +82,12 @@ def test_encoder(exporter, architecture, exports, tmp_path):  # noqa: F811
 
 
 def test_sentence_embeddings_at_4_bits(exports, tmp_path):  # noqa: F811
-    """The real model: the embeddings of each sentence, quantized from the weights alone."""
+    """The real model: the embeddings of sentences that are not those of the calibration."""
     model = exports / ENCODER_EXPORTERS[-1] / "minilm/model.onnx"
-    texts = read_sentences()[:64]
-    elutq.compile(model, tmp_path / "q.so", emit="graph", quantize="hlq:bits=4,group=32", arguments=["--shape=batch=8,sequence=64"])
-    tokenizer = load_tokenizer(model)
-    similar = cosines(embeddings(elutq.Graph(tmp_path / "q.so"), tokenizer, texts), embeddings(model, tokenizer, texts))
+    tokenizer, texts = load_tokenizer(model), read_sentences()
+    windows = write_calibration(tmp_path / "sentences.npz", tokenizer, texts[64:])
+    assert windows >= 128
+    quantize(model, tmp_path / "q.onnx", 4, tmp_path / "sentences.npz", 128)
+    elutq.compile(tmp_path / "q.onnx", tmp_path / "q.so", emit="graph", arguments=["--shape=batch=8,sequence=64"])
+    similar = cosines(embeddings(elutq.Graph(tmp_path / "q.so"), tokenizer, texts[:64]), embeddings(model, tokenizer, texts[:64]))
     assert similar.mean() >= 0.99

@@ -9,7 +9,7 @@ import pytest
 
 import elutq
 from elutq.errors import CompileError, GraphError
-from tiny_encoder import HIDDEN, LAYERS, sentences, write_encoder
+from tiny_encoder import HIDDEN, LAYERS, Builder, sentences, write_encoder
 
 SHAPES = ["--shape=batch=1,sequence=16", "--shape=batch=4,sequence=24"]
 
@@ -137,6 +137,35 @@ def test_without_a_mask_lengths_are_not_padded(compiler, tmp_path):
     np.testing.assert_allclose(graph.run([x])[0], (x @ weights).mean(1, keepdims=True), rtol=1e-5, atol=1e-5)
     with pytest.raises(GraphError, match="length cannot be padded"):
         graph.run([x[:, :4]])
+
+
+def convolutions(path):
+    """Patches of an image, windows over a row of them, a projection: what vision and speech encoders begin with."""
+    b = Builder(9)
+    matrix = {name: b.weight(name, (b.random.normal(0.02, 1, size) / np.sqrt(np.prod(size[1:]))).astype(np.float32))
+              for name, size in (("patches", (48, 3, 8, 4)), ("windows", (32, 48, 3)), ("projection", (32, 20)))}
+    bias = b.weight("bias", b.random.normal(size=48).astype(np.float32))
+    x = b.op("Conv", "image", matrix["patches"], bias, strides=[8, 4], node="patches")
+    x = b.op("Relu", b.op("Reshape", x, b.ints(0, 48, -1)))
+    x = b.op("Conv", x, matrix["windows"], strides=[2], pads=[1, 1], node="windows")
+    b.nodes.append(onnx.helper.make_node("MatMul", [b.op("Transpose", x, perm=[0, 2, 1]), matrix["projection"]], ["result"], name="projection"))
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(b.nodes, "vision", [value("image", onnx.TensorProto.FLOAT, ["batch", 3, 24, 16])],
+                                   [value("result", onnx.TensorProto.FLOAT, ["batch", 6, 20])], b.weights)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), path)
+    return {"image": np.random.default_rng(8).normal(0.1, 1, (3, 3, 24, 16)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("quantize, least, most", [("none", 0, 1e-5), ("hlq:bits=8,group=32", 1e-5, 0.02), ("hlq:bits=4,group=32", 1e-3, 0.3)])
+def test_convolutions_are_products(quantize, least, most, compiler, tmp_path):
+    image = convolutions(tmp_path / "vision.onnx")
+    report = tmp_path / "report.txt"
+    elutq.compile(tmp_path / "vision.onnx", tmp_path / "vision.so", emit="graph", quantize=quantize,
+                  arguments=["--shape=batch=2", f"--report={report}"])
+    result, = elutq.Graph(tmp_path / "vision.so").run(image)
+    assert least <= error(result, expected(tmp_path / "vision.onnx", image)) <= most
+    sizes = {tuple(line.split()[1:4]) for line in report.read_text().splitlines() if line.startswith("shape0")}
+    assert sizes == (set() if quantize == "none" else {("patches", "48", "96"), ("windows", "32", "144"), ("projection", "20", "32")})
 
 
 def test_missing_processor_feature(library, monkeypatch):
