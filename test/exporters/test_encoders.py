@@ -81,6 +81,18 @@ def test_encoder(exporter, architecture, exports, tmp_path):  # noqa: F811
     assert worst <= BOUND
 
 
+@pytest.mark.parametrize("architecture", [name for name in ENCODERS if name != "minilm"])
+def test_quantized_encoder(architecture, exports, tmp_path):  # noqa: F811
+    """With 4 bits the compiled graphs compute what ONNX Runtime does with the same planes, dequantized."""
+    folder = exports / ENCODER_EXPORTERS[0] / architecture
+    for graph in graphs_of(architecture):
+        elutq.compile(folder / f"{graph}.onnx", tmp_path / f"{graph}.onnx", emit="hlq-onnx", quantize="hlq:bits=4,group=32")
+        elutq.compile(tmp_path / f"{graph}.onnx", tmp_path / f"{graph}.so", emit="graph", arguments=[f"--shape={shape_of(architecture, graph)}"])
+    for left in (False, True):
+        for result, expected in run_both(tmp_path, tmp_path, architecture, left):
+            assert 0 < np.abs(result - expected).max() <= 5e-3 * np.abs(expected).max()
+
+
 def test_sentence_embeddings_at_4_bits(exports, tmp_path):  # noqa: F811
     """The real model: the embeddings of sentences that are not those of the calibration."""
     model = exports / ENCODER_EXPORTERS[-1] / "minilm/model.onnx"
