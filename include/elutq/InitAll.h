@@ -40,6 +40,7 @@ inline void registerAllPasses() {
   registerConvertONNXToLMPass();
   registerConvertONNXToHLQPass();
   registerConvertONNXToLinalgPass();
+  registerRewriteONNXConvolutionsPass();
   registerNormalizePipeline();
   registerPlainGraphPipelines();
   registerPipelines();

@@ -8,6 +8,7 @@
 #include "elutq/Compiler/Invocation.h"
 #include "Diagnostics.h"
 #include "GraphSummary.h"
+#include "Network.h"
 #include "Package.h"
 #include "PlainGraph.h"
 #include "QuantizedModel.h"
@@ -88,7 +89,9 @@ private:
   Error tuneKernels();
   Error lowerToLLVM();
   Error emitMachineCode();
+  Error compileGraph();
   Error compilePlainGraph();
+  Error compileNetwork();
   Error addTokenizer(Package &package) const;
   /// Runs the passes that `build` adds and verifies what they leave. They are trusted in between: verification of a whole module behind
   /// each pass takes time that grows with the number of layers.
@@ -296,7 +299,7 @@ static bool hasQuantizedWeights(mlir::ModuleOp module) {
 Error Compilation::quantizeAndPack() {
   quantization = options.quantization;
   if (std::exchange(quantization.onlyFloatModels, false))
-    quantization.enabled = !hasQuantizedWeights(*module);
+    quantization.enabled = options.emit != EmitKind::Graph && !hasQuantizedWeights(*module);
   diagnostics.takeRemark = [&](std::string, std::string text) { options.log("elutq-compile: " + text + "\n"); };
   if (quantization.enabled)
     if (Error error = runStage("quantize", formatQuantization(quantization), [&](mlir::OpPassManager &manager) {
@@ -400,6 +403,7 @@ static std::string joinIds(ArrayRef<int64_t> ids) {
 std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t buildId) const {
   StoredWeights stored = countStoredWeights(report);
   auto countOf = [](int64_t count) { return count ? std::to_string(count) : ""; };
+  bool isGraph = options.emit == EmitKind::Graph;
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"name", modelName(options)},
       {"format_version", "1"},
@@ -407,8 +411,8 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"model_type", files.modelType},
       {"vocab_size", numberOf(model, "vocab")},
       {"layers", numberOf(model, "layers")},
-      {"max_context", std::to_string(maxContext)},
-      {"chunk", std::to_string(options.chunk)},
+      {"max_context", countOf(maxContext)},
+      {"chunk", isGraph ? "" : std::to_string(options.chunk)},
       {"arena_bytes", numberOf(plan, "arena_bytes")},
       {"weights_bytes", numberOf(plan, "weights_bytes")},
       {"cache_bytes", numberOf(plan, "cache_bytes")},
@@ -416,7 +420,7 @@ std::vector<std::pair<std::string, std::string>> Compilation::metaData(uint64_t 
       {"decode_weight_bytes", std::to_string(weightBytes(report, "decode"))},
       {"quantized_weights", countOf(stored.weights)},
       {"quantized_bytes", countOf(stored.bytes)},
-      {"kv_cache", options.cacheType},
+      {"kv_cache", isGraph ? "" : options.cacheType},
       {"tuned", options.tune ? "1" : ""},
       {"bits", std::to_string(options.quantization.bits)},
       {"quantization", formatQuantization(quantization)},
@@ -502,16 +506,83 @@ Error Compilation::emitMachineCode() {
   package.sections.push_back(cpu::SectionContent::fromString(container::kTasksSection, formatTasks(tasks)));
   package.sections.push_back(weights->content());
   progress.start("link", options.output);
+  if (options.emit == EmitKind::Graph)
+    return writeNetwork(package, options.output);
   return options.emit == EmitKind::Library ? writeLibrary(package, options.output)
                                            : writeExecutable(package, options.output);
 }
 
-Error Compilation::compilePlainGraph() {
+Error Compilation::compileGraph() {
+  bool isQuantized = options.quantization.enabled && !options.quantization.onlyFloatModels;
+  if (isQuantized || !options.shapes.empty())
+    return compileNetwork();
   progress.start("import", options.input);
   auto imported = importONNX(options.input, &context, plainGraphImport());
   if (!imported)
     return imported.takeError();
   module = std::move(*imported);
+  if (!hasLayers(*module))
+    return compilePlainGraph();
+  Error error = compileNetwork();
+  if (!error)
+    return error;
+  // What is wrong with the model itself is found again.
+  std::string reason = toString(std::move(error));
+  auto again = importONNX(options.input, &context, plainGraphImport());
+  if (!again)
+    return again.takeError();
+  module = std::move(*again);
+  if (Error plain = compilePlainGraph())
+    return plain;
+  options.log("elutq-compile: warning: compiled for one thread and without vectors, for the faster way is closed: " + reason + "\n");
+  return Error::success();
+}
+
+Error Compilation::compileNetwork() {
+  auto names = readSymbolicShapes(options.input);
+  if (!names)
+    return names.takeError();
+  std::vector<GraphShape> shapes = options.shapes;
+  if (shapes.empty())
+    shapes.emplace_back();
+  std::vector<NetworkValues> choices;
+  OwningOpRef<ModuleOp> all;
+  for (auto [i, shape] : enumerate(shapes)) {
+    progress.start("import", options.input);
+    auto imported = importONNX(options.input, &context, networkImport(shape));
+    if (!imported)
+      return imported.takeError();
+    if (options.report && !all) {
+      summary.operators = countOperators(**imported);
+      summary.writtenOut = findWrittenOut(**imported);
+    }
+    auto values = getNetworkValues(**imported);
+    if (!values)
+      return values.takeError();
+    choices.push_back(std::move(*values));
+    progress.start("normalize", "(" + networkEntry(i) + ")");
+    if (failed(runPasses(**imported, [&, i = i](mlir::OpPassManager &manager) { buildGraphToEntryPipeline(manager, networkEntry(i)); })))
+      return diagnostics.takeErrors("normalize", /*onlyNodes=*/true);
+    if (!all) {
+      all = std::move(*imported);
+      continue;
+    }
+    // One module, in which equal constants are one.
+    for (mlir::Operation &op : make_early_inc_range(*(*imported)->getBody()))
+      op.moveBefore(all->getBody(), all->getBody()->end());
+  }
+  module = std::move(all);
+  if (Error error = quantizeAndPack())
+    return error;
+  if (Error error = lowerToLLVM())
+    return error;
+  if (Error error = addNetworkInterface(*module, choices, describeNetwork(choices, shapes, *names, target)))
+    return error;
+  return emitMachineCode();
+}
+
+/// The rest of the way for `module`.
+Error Compilation::compilePlainGraph() {
   auto signature = describeGraph(*module, target);
   if (!signature && !hasUnsupported(*module))
     return signature.takeError();
@@ -544,7 +615,7 @@ Error Compilation::compilePlainGraph() {
     return object.takeError();
   progress.start("link", options.output);
   Package package{target, modelName(options), StringRef(object->data(), object->size()), {}, /*buildId=*/0, runtimeDir};
-  return writeGraphLibrary(package, options.output);
+  return writePlainGraph(package, options.output);
 }
 
 /// Whether the output is written by writeText, from memory.
@@ -580,7 +651,7 @@ Error Compilation::run() {
   if (options.emit == EmitKind::HLQONNX)
     return writeQuantizedModel(options);
   if (options.emit == EmitKind::Graph)
-    return compilePlainGraph();
+    return compileGraph();
   auto read = readModelFiles(options.input);
   if (!read)
     return read.takeError();

@@ -116,6 +116,23 @@ std::string elutq::formatQuantization(const QuantizationOptions &options) {
   return text;
 }
 
+Expected<GraphShape> elutq::parseShape(StringRef text) {
+  GraphShape shape;
+  SmallVector<StringRef> pairs;
+  text.split(pairs, ',');
+  for (StringRef pair : pairs) {
+    StringRef name, number;
+    std::tie(name, number) = pair.split('=');
+    int64_t size;
+    if (name.empty() || number.getAsInteger(10, size) || size < 1 || size > (int64_t(1) << 30))
+      return createStringError("--shape: expected NAME=NUMBER,... with positive numbers, but got '%s'", text.str().c_str());
+    if (any_of(shape, [&](const auto &known) { return name == known.first; }))
+      return createStringError("--shape: '%s' has two numbers in '%s'", name.str().c_str(), text.str().c_str());
+    shape.emplace_back(name.str(), size);
+  }
+  return shape;
+}
+
 Expected<std::string> elutq::parseTables(StringRef text) {
   if (text == "16")
     return kEveryName;
@@ -151,6 +168,8 @@ Error elutq::verify(const CompileOptions &options) {
     return createStringError("--emit=hlq-onnx: nothing to do with --quantize=none");
   if (!options.quantization.plan.empty() && options.emit != EmitKind::HLQONNX)
     return createStringError("--quantize: a plan needs --emit=hlq-onnx; what that writes compiles without one");
+  if (!options.shapes.empty() && options.emit != EmitKind::Graph)
+    return createStringError("--shape: only --emit=graph takes it");
   if (options.tune && options.emit == EmitKind::Graph)
     return createStringError("--tune: --emit=graph has no kernels to choose from");
   if (options.tune && options.emit <= EmitKind::HLQONNX)

@@ -17,6 +17,7 @@ using namespace llvm;
 using namespace elutq;
 
 static constexpr StringLiteral kRuntimeArchive = "libELUTQRuntime.a";
+static constexpr StringLiteral kNetworkArchive = "libELUTQRuntimeNetwork.a";
 static constexpr StringLiteral kMainArchive = "libELUTQRuntimeMain.a";
 static constexpr StringLiteral kPlainGraphArchive = "libELUTQRuntimePlainGraph.a";
 
@@ -86,21 +87,27 @@ Expected<std::string> elutq::findRuntime(const CompileOptions &options, const cp
 cpu::LinkOptions elutq::linkOptions(EmitKind emit, StringRef runtimeDir) {
   cpu::LinkOptions link;
   std::string runtime = (runtimeDir + "/" + kRuntimeArchive).str();
-  if (emit == EmitKind::Graph) {
-    // Of the runtime itself, what checks the processor.
-    link.shared = true;
-    link.inputs = {runtime};
-    link.wholeArchives = {(runtimeDir + "/" + kPlainGraphArchive).str()};
-    return link;
-  }
   if (emit == EmitKind::Library) {
     link.shared = true;
     link.wholeArchives = {runtime};
+  } else if (emit == EmitKind::Graph) {
+    link.shared = true;
+    link.inputs = {runtime};
+    link.wholeArchives = {(runtimeDir + "/" + kNetworkArchive).str()};
   } else {
     link.inputs = {(runtimeDir + "/" + kMainArchive).str(), runtime};
   }
   link.archiveDirs = {runtimeDir.str()};
   link.systemArchives = {{"libpcre2-8.a", "libpcre2-dev"}, {"libutf8proc.a", "libutf8proc-dev"}};
+  return link;
+}
+
+/// What the library of a plain graph needs: of the runtime itself, what checks the processor.
+static cpu::LinkOptions plainGraphLinkOptions(StringRef runtimeDir) {
+  cpu::LinkOptions link;
+  link.shared = true;
+  link.inputs = {(runtimeDir + "/" + kRuntimeArchive).str()};
+  link.wholeArchives = {(runtimeDir + "/" + kPlainGraphArchive).str()};
   return link;
 }
 
@@ -144,9 +151,10 @@ static Error linkCode(const cpu::TargetInfo &target, StringRef code, const std::
   return createStringError(message);
 }
 
-Error elutq::writeExecutable(const Package &package, StringRef output) {
+/// Links what `link` says and appends the container.
+static Error writeOneFile(const Package &package, StringRef output, cpu::LinkOptions link) {
   ScratchFile linked(temporaryNameFor(output));
-  if (Error error = linkCode(package.target, package.object, linked.path, output, linkOptions(EmitKind::Executable, package.runtimeDir)))
+  if (Error error = linkCode(package.target, package.object, linked.path, output, std::move(link)))
     return error;
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
@@ -156,9 +164,15 @@ Error elutq::writeExecutable(const Package &package, StringRef output) {
   return file->commit();
 }
 
-Error elutq::writeGraphLibrary(const Package &package, StringRef output) {
-  ScratchFile linked(temporaryNameFor(output));
+Error elutq::writeNetwork(const Package &package, StringRef output) {
   cpu::LinkOptions link = linkOptions(EmitKind::Graph, package.runtimeDir);
+  link.soname = sys::path::filename(output).str();
+  return writeOneFile(package, output, std::move(link));
+}
+
+Error elutq::writePlainGraph(const Package &package, StringRef output) {
+  ScratchFile linked(temporaryNameFor(output));
+  cpu::LinkOptions link = plainGraphLinkOptions(package.runtimeDir);
   link.soname = sys::path::filename(output).str();
   if (Error error = linkCode(package.target, package.object, linked.path, output, link))
     return error;

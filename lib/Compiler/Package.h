@@ -47,7 +47,10 @@ cpu::LinkOptions linkOptions(EmitKind emit, llvm::StringRef runtimeDir);
 llvm::Error writeExecutable(const Package &package, llvm::StringRef output);
 
 /// Links the code of a graph and the functions of elutq/graph.h to a shared library.
-llvm::Error writeGraphLibrary(const Package &package, llvm::StringRef output);
+llvm::Error writePlainGraph(const Package &package, llvm::StringRef output);
+
+/// Links a network's code with the runtime to a shared library and appends the container.
+llvm::Error writeNetwork(const Package &package, llvm::StringRef output);
 
 /// Writes lib<name>.so, <name>.weights and <name>.h to the folder of `output`.
 llvm::Error writeLibrary(const Package &package, llvm::StringRef output);

@@ -29,8 +29,7 @@ ImportOptions elutq::plainGraphImport() {
   return options;
 }
 
-/// The name of an element type, that of numpy or of ml_dtypes.
-static std::string typeName(mlir::Type type) {
+std::string elutq::graphTypeName(mlir::Type type) {
   if (type.isF32())
     return "float32";
   if (type.isF64())
@@ -59,6 +58,11 @@ static std::string typeName(mlir::Type type) {
   return (integer.isUnsigned() ? "uint" : "int") + std::to_string(integer.getWidth());
 }
 
+Error elutq::unknownShapes(const Twine &values) {
+  return createStringError("--emit=graph needs dense tensors with shapes that are known: " + values +
+                           "; --shape=name=n,... gives symbolic dimensions numbers");
+}
+
 Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInfo &target) {
   auto function = module.lookupSymbol<mlir::func::FuncOp>(kGraph);
   std::string text;
@@ -68,7 +72,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
   auto describe = [&](StringRef kind, mlir::Type type, mlir::Attribute name) {
     std::string label = name ? cast<mlir::StringAttr>(name).str() : "";
     auto tensor = dyn_cast<mlir::RankedTensorType>(type);
-    if (!tensor || !tensor.hasStaticShape() || typeName(tensor.getElementType()).empty()) {
+    if (!tensor || !tensor.hasStaticShape() || graphTypeName(tensor.getElementType()).empty()) {
       std::string printed;
       raw_string_ostream(printed) << type;
       problems += (problems.empty() ? "" : ", ") + kind.str() + " '" + label + "' of type " + printed;
@@ -76,7 +80,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     }
     json.object([&] {
       json.attribute("name", label);
-      json.attribute("type", typeName(tensor.getElementType()));
+      json.attribute("type", graphTypeName(tensor.getElementType()));
       json.attributeArray("shape", [&] {
         for (int64_t size : tensor.getShape())
           json.value(size);
@@ -96,7 +100,7 @@ Expected<std::string> elutq::describeGraph(ModuleOp module, const cpu::TargetInf
     });
   });
   if (!problems.empty())
-    return createStringError("--emit=graph needs dense tensors with shapes that are known: " + problems);
+    return unknownShapes(problems);
   return text;
 }
 

@@ -17,6 +17,12 @@ namespace elutq {
 /// How the importer reads a graph that is no language model.
 ImportOptions plainGraphImport();
 
+/// The name of an element type in elutq/graph.h, numpy's where numpy has one; empty for others.
+std::string graphTypeName(mlir::Type type);
+
+/// The error for inputs and outputs that no library can have; `values` names them.
+llvm::Error unknownShapes(const llvm::Twine &values);
+
 /// Inputs and outputs of `main_graph` in an imported module, as elutq/graph.h describes them. An error names a value with a dynamic
 /// shape or an element type that has no name there.
 llvm::Expected<std::string> describeGraph(mlir::ModuleOp module, const cpu::TargetInfo &target);

@@ -47,7 +47,17 @@ void buildPlainGraphToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
 }
 
+void buildGraphToEntryPipeline(OpPassManager &pm, llvm::StringRef entry) {
+  pm.addNestedPass<func::FuncOp>(createRewriteONNXConvolutionsPass());
+  pm.addPass(createConvertONNXToLMPass());
+  pm.addPass(createConvertONNXToHLQPass());
+  buildPlainGraphToLinalgPipeline(pm);
+  pm.addPass(createGraphEntryPass(GraphEntryPassOptions{entry.str()}));
+}
+
 void registerPlainGraphPipelines() {
+  PassPipelineRegistration<>("elutq-graph-to-entry", "Any imported graph with static shapes to an entry of lm, hlq and linalg",
+                             [](OpPassManager &pm) { buildGraphToEntryPipeline(pm, "shape0"); });
   PassPipelineRegistration<>("elutq-plain-graph-to-linalg", "Any imported graph with static shapes to linalg ops on signless integers",
                              buildPlainGraphToLinalgPipeline);
   PassPipelineRegistration<>("elutq-plain-graph-to-llvm", "What elutq-plain-graph-to-linalg leaves to the llvm dialect",

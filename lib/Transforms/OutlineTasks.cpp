@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Buffers.h"
+#include "elutq/Dialect/HLQ/IR/HLQ.h"
 #include "elutq/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -152,6 +153,19 @@ FailureOr<Operation *> findResultTail(func::FuncOp entry) {
   return early.empty() ? tail : early.front();
 }
 
+/// Rows of the tiles of the integer products in `op`, or nothing.
+std::optional<int64_t> getTileRows(Operation *op) {
+  std::optional<int64_t> rows;
+  op->walk([&](hlq::CodeMatmulOp product) { rows = product.getKernel().getMTile(); });
+  return rows;
+}
+
+/// Whether `op` may join a group: tiles of one shape in a function, for LLVM gives none of AMX's registers two shapes.
+bool fitsTiles(const Group &group, Operation *op) {
+  std::optional<int64_t> rows = getTileRows(op);
+  return !rows || llvm::all_of(group.ops, [&](Operation *other) { return getTileRows(other).value_or(*rows) == *rows; });
+}
+
 /// Groups the ops of an entry; none has ops from both sides of `tail`.
 SmallVector<Group> formGroups(func::FuncOp entry, Operation *tail) {
   SmallVector<Group> groups;
@@ -164,7 +178,7 @@ SmallVector<Group> formGroups(func::FuncOp entry, Operation *tail) {
     if (startsTail)
       groups.push_back({/*parallel=*/isa<scf::ForallOp>(op), /*startsTail=*/true, {}, {}, {}});
     if (!isa<scf::ForallOp>(op)) {
-      if (groups.empty() || groups.back().parallel)
+      if (groups.empty() || groups.back().parallel || !fitsTiles(groups.back(), &op))
         groups.push_back({/*parallel=*/false, /*startsTail=*/false, {}, {}, {}});
       groups.back().ops.push_back(&op);
       continue;
@@ -172,7 +186,7 @@ SmallVector<Group> formGroups(func::FuncOp entry, Operation *tail) {
     SmallVector<Access> accesses;
     bool known = collectAccesses(&op, accesses);
     bool joins = known && !groups.empty() && groups.back().parallel && !groups.back().accesses.empty() &&
-                 !conflict(groups.back().accesses, accesses);
+                 !conflict(groups.back().accesses, accesses) && fitsTiles(groups.back(), &op);
     if (!joins && !startsTail)
       groups.push_back({/*parallel=*/true, /*startsTail=*/false, {}, {}, {}});
     groups.back().ops.push_back(&op);

@@ -48,9 +48,14 @@ struct PlanMemory : elutq::impl::PlanMemoryPassBase<PlanMemory> {
   LogicalResult rewriteEntry(func::FuncOp entry);
 };
 
-/// Constants have equal bytes where these are equal; a splat is written out, so that the section is a run of raw bytes.
+/// Constants have equal bytes where these are equal; a splat is written out, so that the section is a run of raw bytes. A bit is a byte
+/// in memory.
 Attribute rawConstant(Attribute value) {
   auto dense = dyn_cast<DenseElementsAttr>(value);
+  if (dense && dense.getElementType().isInteger(1)) {
+    SmallVector<int8_t> bytes(dense.getValues<bool>());
+    return DenseElementsAttr::get(dense.getType().clone(IntegerType::get(value.getContext(), 8)), ArrayRef<int8_t>(bytes));
+  }
   if (!dense || !dense.isSplat() || dense.getNumElements() == 1)
     return value;
   ArrayRef<char> element = dense.getRawData();
@@ -88,15 +93,22 @@ LogicalResult PlanMemory::placeCaches(func::FuncOp entry) {
       return entry.emitOpError("expected caches of static shape, but got ") << type;
     types.push_back(memref);
   }
-  if (!caches.empty() && types != caches)
+  bool isGraph = entry->hasAttr("elutq.graph");
+  if (!isGraph && !caches.empty() && types != caches)
     return entry.emitOpError("expected the same caches as the other entries");
-  if (!caches.empty())
+  if (!isGraph && !caches.empty())
     return success();
+  // The entries of a graph are the same function for different shapes: each has a layout of its own, from the start on.
   caches = types;
+  cacheOffsets.clear();
+  int64_t end = 0;
   for (MemRefType type : types) {
-    cacheOffsets.push_back(cacheBytes);
-    cacheBytes += llvm::alignTo(bufferBytes(type), kAlignment);
+    cacheOffsets.push_back(end);
+    end += llvm::alignTo(std::max<int64_t>(bufferBytes(type), 1), kAlignment);
   }
+  cacheBytes = std::max(cacheBytes, end);
+  if (isGraph)
+    entry->setAttr("elutq.places", Builder(&getContext()).getDenseI64ArrayAttr(cacheOffsets));
   return success();
 }
 
@@ -201,7 +213,9 @@ LogicalResult PlanMemory::placeConstants(func::FuncOp entry) {
   WalkResult result = entry.walk([&](memref::GetGlobalOp op) {
     auto global = symbols.lookup<memref::GlobalOp>(op.getName());
     auto value = global ? dyn_cast_or_null<ElementsAttr>(global.getInitialValueAttr()) : ElementsAttr();
-    if (!value || (!value.getElementType().isIndex() && value.getElementType().getIntOrFloatBitWidth() % 8 != 0)) {
+    Type element = value ? value.getElementType() : Type();
+    bool isBit = element && element.isInteger(1) && isa<DenseElementsAttr>(value);
+    if (!value || (!element.isIndex() && !isBit && element.getIntOrFloatBitWidth() % 8 != 0)) {
       op.emitOpError("expected a constant of whole bytes");
       return WalkResult::interrupt();
     }

@@ -47,10 +47,10 @@ struct Elementwise {
     unsigned loops = op.getNumLoops(), inits = op.getNumDpsInits();
     if (loops == 0 || inits == 0)
       return failure();
-    // Bits in memory are bytes, in vectors they are not; the body has to work lane by lane.
+    // The body has to work lane by lane.
     for (Value operand : op->getOperands()) {
       auto type = dyn_cast<MemRefType>(operand.getType());
-      if (type ? !type.getElementType().isIntOrFloat() || type.getElementTypeBitWidth() < 8
+      if (type ? !type.getElementType().isIntOrFloat() || (type.getElementTypeBitWidth() < 8 && !isBits(type))
                : !operand.getType().isIntOrIndexOrFloat())
         return failure();
     }
@@ -97,6 +97,16 @@ struct Elementwise {
     return success();
   }
 
+  static bool isBits(MemRefType type) { return type.getElementType().isInteger(1); }
+
+  /// Bits in memory are bytes, in vectors they are not: the same memory as bytes. Both types are the same once they are descriptors of the
+  /// llvm dialect, so that the cast goes away.
+  Value asBytes(Value memref) {
+    auto type = cast<MemRefType>(memref.getType());
+    auto bytes = MemRefType::get(type.getShape(), b.getI8Type(), type.getLayout(), type.getMemorySpace());
+    return UnrealizedConversionCastOp::create(b, loc, bytes, memref).getResult(0);
+  }
+
   /// The element of operand `i` at `ivs`, or those of 16 lanes from there.
   Value load(unsigned i, bool vector) {
     Value operand = op->getOperand(i);
@@ -106,6 +116,12 @@ struct Elementwise {
     if (!vector || !varies(i))
       return memref::LoadOp::create(b, loc, operand, applyMap(b, loc, maps[i], ivs));
     auto lanes = VectorType::get({kLanes}, type.getElementType());
+    if (isContiguous(i) && isBits(type)) {
+      auto bytes = VectorType::get({kLanes}, b.getI8Type());
+      Value loaded = vector::LoadOp::create(b, loc, bytes, asBytes(operand), applyMap(b, loc, maps[i], ivs));
+      Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(bytes));
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, loaded, zero);
+    }
     if (isContiguous(i))
       return vector::LoadOp::create(b, loc, lanes, operand, applyMap(b, loc, maps[i], ivs));
     SmallVector<Value> elements, point = ivs;
@@ -235,7 +251,10 @@ struct Elementwise {
       unsigned operand = op.getNumDpsInputs() + i;
       Value value = valueOf(values, yielded), memref = op->getOperand(operand);
       SmallVector<Value> place = applyMap(b, loc, maps[operand], ivs);
-      if (vector)
+      if (vector && isBits(cast<MemRefType>(memref.getType()))) {
+        Value bytes = arith::ExtUIOp::create(b, loc, VectorType::get({kLanes}, b.getI8Type()), broadcast(value));
+        vector::StoreOp::create(b, loc, bytes, asBytes(memref), place);
+      } else if (vector)
         vector::StoreOp::create(b, loc, broadcast(value), memref, place);
       else
         memref::StoreOp::create(b, loc, value, memref, place);

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from .errors import GraphError
+from .network import Network
 
 _ALIGNMENT = 64
 
@@ -28,19 +29,20 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class GraphValue:
-    """An input or output: its name, element type and shape."""
+    """An input or output: its name, element type and shape, with names for symbolic dimensions."""
 
     name: str
     dtype: np.dtype[Any]
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
 
 
 def _aligned(value: GraphValue, array: np.ndarray | None = None) -> np.ndarray:
     """Memory for `value`, aligned as elutq/graph.h asks for, with the elements of `array`."""
-    size = int(np.prod(value.shape, dtype=np.int64)) * value.dtype.itemsize
+    shape = tuple(map(int, value.shape))
+    size = int(np.prod(shape, dtype=np.int64)) * value.dtype.itemsize
     memory = np.zeros(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    result = memory[start:start + size].view(value.dtype).reshape(value.shape)
+    result = memory[start:start + size].view(value.dtype).reshape(shape)
     if array is not None:
         result[...] = array
     return result
@@ -49,33 +51,39 @@ def _aligned(value: GraphValue, array: np.ndarray | None = None) -> np.ndarray:
 class Graph:
     """A library written by `elutq-compile --emit=graph`.
 
-    `inputs` and `outputs` tell names, element types and shapes. Raises GraphError where the file is no such library, or has code that
+    `inputs` and `outputs` tell names, element types and shapes. A network with constant weights runs on `threads` threads (0: one per
+    core) and takes any sizes of symbolic dimensions that one of the choices of `--shape` can hold, any number of rows among them where
+    rows are independent; `Network` says what is padded. Raises GraphError where the file is no such library, or has code that
     this processor lacks features for.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0):
         file = Path(path).resolve()
         if not file.is_file():
             raise GraphError(f"'{path}' does not exist; elutq-compile --emit=graph makes it")
         try:
             library = ctypes.CDLL(str(file), mode=ctypes.RTLD_LOCAL)
-            self._run, check = library.elutq_graph_run, library.elutq_graph_check
             signature = json.loads(ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "elutq_graph_signature"))))
+            self._network = Network(library, signature, os.fspath(path), threads) if signature.get("version") == 2 else None
+            self._run = None if self._network else library.elutq_graph_run
         except OSError as error:
             raise GraphError(f"'{path}' cannot be loaded: {error}") from error
         except (AttributeError, ValueError):
             raise GraphError(f"'{path}' was not written by elutq-compile --emit=graph") from None
-        if signature.get("version") != 1:
-            raise GraphError(f"'{path}' has version {signature.get('version')} of elutq/graph.h, expected 1")
-        self._run.restype = check.restype = ctypes.c_char_p
-        if problem := check():
-            raise GraphError(f"'{path}': {problem.decode()}")
+        if signature.get("version") not in (1, 2):
+            raise GraphError(f"'{path}' has version {signature.get('version')} of elutq/graph.h, expected 1 or 2")
+        if self._run:
+            check = library.elutq_graph_check
+            self._run.restype = check.restype = ctypes.c_char_p
+            if problem := check():
+                raise GraphError(f"'{path}': {problem.decode()}")
         self.cpu: str = signature["cpu"]
         self.inputs, self.outputs = ([GraphValue(value["name"], _dtype(value["type"]), tuple(value["shape"])) for value in signature[kind]]
                                      for kind in ("inputs", "outputs"))
 
     def run(self, inputs: Sequence[Any] | Mapping[str, Any]) -> list[np.ndarray]:
-        """The outputs for `inputs`: arrays in the graph's order or by name, of exactly the element types and shapes of the graph.
+        """The outputs for `inputs`: arrays in the graph's order or by name, of exactly the element types of the graph, and of shapes that
+        it takes.
 
         Raises GraphError, which names the input that is missing or has another type or shape.
         """
@@ -88,6 +96,8 @@ class Graph:
             inputs = [inputs[value.name] for value in self.inputs]
         if len(inputs) != len(self.inputs):
             raise GraphError(f"the graph has {len(self.inputs)} inputs, but got {len(inputs)}")
+        if self._network:
+            return self._network.run([np.asarray(array) for array in inputs], self.inputs, self.outputs)
         arguments = [self._check(value, np.asarray(array)) for value, array in zip(self.inputs, inputs)]
         results = [_aligned(value) for value in self.outputs]
 

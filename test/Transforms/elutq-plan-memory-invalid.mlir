@@ -80,11 +80,11 @@ func.func @dynamic_size(%tokens: memref<1xi64>, %count: index, %position: index)
 
 // -----
 
-memref.global "private" constant @bits : memref<8xi1> = dense<true>
-func.func @bits_in_weights(%tokens: memref<1xi64>, %count: index, %position: index) -> memref<8xi1> {
+memref.global "private" constant @bits : memref<8xi4> = dense<1>
+func.func @bits_in_weights(%tokens: memref<1xi64>, %count: index, %position: index) -> memref<8xi4> {
   // expected-error @+1 {{'memref.get_global' op expected a constant of whole bytes}}
-  %w = memref.get_global @bits : memref<8xi1>
-  %r = memref.alloc() : memref<8xi1>
-  memref.copy %w, %r : memref<8xi1> to memref<8xi1>
-  return %r : memref<8xi1>
+  %w = memref.get_global @bits : memref<8xi4>
+  %r = memref.alloc() : memref<8xi4>
+  memref.copy %w, %r : memref<8xi4> to memref<8xi4>
+  return %r : memref<8xi4>
 }

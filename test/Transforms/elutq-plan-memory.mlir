@@ -91,3 +91,42 @@ func.func @loop(%tokens: memref<1xi64>, %count: index, %position: index, %k: mem
 func.func private @helper(%x: memref<4xf32>) -> memref<4xf32> {
   return %x : memref<4xf32>
 }
+
+// -----
+
+// A bit is a byte in memory.
+// CHECK:       elutq.weights = [{offset = 0 : i64, value = dense<[1, 0, 1]> : tensor<3xi8>}]
+// CHECK-LABEL: func.func @elutq_entry_bits(
+// CHECK:         memref.view %{{.+}}[%c0][] : memref<64xi8> to memref<3xi1>
+memref.global "private" constant @mask : memref<3xi1> = dense<[true, false, true]>
+func.func @bits(%tokens: memref<1xi64>, %count: index, %position: index) -> memref<3xi1> {
+  %w = memref.get_global @mask : memref<3xi1>
+  %r = memref.alloc() : memref<3xi1>
+  memref.copy %w, %r : memref<3xi1> to memref<3xi1>
+  return %r : memref<3xi1>
+}
+
+// -----
+
+// Entries of a graph have layouts of their own in the same memory.
+// CHECK:       elutq.plan = {arena_bytes = 64 : i64, cache_bytes = 256 : i64, weights_bytes = 0 : i64}
+// CHECK:       func.func @elutq_entry_small(
+// CHECK-SAME:    elutq.places = array<i64: 0>
+// CHECK:       func.func @elutq_entry_large(
+// CHECK-SAME:    elutq.places = array<i64: 0, 192>
+func.func @small(%tokens: memref<1xi64>, %count: index, %position: index, %x: memref<2xf32>) -> (memref<1xf32>, memref<2xf32>)
+    attributes {elutq.graph} {
+  %c0 = arith.constant 0 : index
+  %f = arith.constant 1.0 : f32
+  %r = memref.alloc() : memref<1xf32>
+  memref.store %f, %r[%c0] : memref<1xf32>
+  return %r, %x : memref<1xf32>, memref<2xf32>
+}
+func.func @large(%tokens: memref<1xi64>, %count: index, %position: index, %x: memref<40xf32>, %y: memref<3xi1>) -> (memref<1xf32>, memref<3xi1>)
+    attributes {elutq.graph} {
+  %c0 = arith.constant 0 : index
+  %f = arith.constant 1.0 : f32
+  %r = memref.alloc() : memref<1xf32>
+  memref.store %f, %r[%c0] : memref<1xf32>
+  return %r, %y : memref<1xf32>, memref<3xi1>
+}

@@ -1,12 +1,12 @@
 // RUN: elutq-opt %s -pass-pipeline="builtin.module(func.func(elutq-vectorize-linalg{remarks=true}))" -verify-diagnostics | FileCheck %s
 
-// CHECK-LABEL: func.func @bits(
+// CHECK-LABEL: func.func @nibbles(
 // CHECK-NOT:     vector.load
 // CHECK-LABEL: func.func @floats(
 // CHECK:         vector.load
-func.func @bits(%x: memref<40xi1>, %y: memref<40xi1>) {
+func.func @nibbles(%x: memref<40xi4>, %y: memref<40xi4>) {
   // expected-remark @+1 {{linalg.copy stays scalar}}
-  linalg.copy ins(%x : memref<40xi1>) outs(%y : memref<40xi1>)
+  linalg.copy ins(%x : memref<40xi4>) outs(%y : memref<40xi4>)
   return
 }
 

@@ -66,10 +66,13 @@ func.func @copy(%x: memref<4x32xf32>, %y: memref<4x32xf32>) {
   return
 }
 
-// Bits have no vectors in memory: scalar loops.
+// Bits are bytes in memory.
 // CHECK-LABEL: func.func @bits(
-// CHECK-NOT:     vector
-// CHECK:         memref.store %{{.+}} : memref<32xi1>
+// CHECK:         %[[BYTES:.+]] = vector.load %{{.+}} : memref<32xi8>, vector<16xi8>
+// CHECK:         %[[BITS:.+]] = arith.cmpi ne, %[[BYTES]]
+// CHECK:         %[[RESULT:.+]] = arith.xori %[[BITS]]
+// CHECK:         %[[STORED:.+]] = arith.extui %[[RESULT]] : vector<16xi1> to vector<16xi8>
+// CHECK:         vector.store %[[STORED]], %{{.+}} : memref<32xi8>, vector<16xi8>
 func.func @bits(%x: memref<32xi1>, %y: memref<32xi1>) {
   linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
       ins(%x : memref<32xi1>) outs(%y : memref<32xi1>) {

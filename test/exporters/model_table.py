@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from architectures import ARCHITECTURES, EXPORTERS
+from encoders import ENCODER_EXPORTERS, ENCODERS
 
 BEGIN, END = "<!-- begin: model_table.py -->\n", "<!-- end -->\n"
+BEGIN_ENCODERS, END_ENCODERS = "<!-- begin: model_table.py, encoders -->\n", "<!-- end: encoders -->\n"
 
 
 def cell(result: dict | None) -> str:
@@ -18,6 +20,14 @@ def cell(result: dict | None) -> str:
     if not result["exported"]:
         return "no export"
     return f"{result['error']:.0e}" if "error" in result else "refused"
+
+
+def encoder_table(results: dict) -> str:
+    """Models that are no decoders, compiled with --emit=graph."""
+    rows = ["| encoder | " + " | ".join(ENCODER_EXPORTERS) + " |", "|---" * (len(ENCODER_EXPORTERS) + 1) + "|"]
+    for name in ENCODERS:
+        rows.append(f"| {name} | " + " | ".join(cell(results.get(f"{exporter}/{name}")) for exporter in ENCODER_EXPORTERS) + " |")
+    return "\n".join([*rows, ""])
 
 
 def table(results: dict) -> str:
@@ -48,11 +58,17 @@ def shorten(pairs: list[str]) -> list[str]:
     return result
 
 
+def replace(page: Path, begin: str, end: str, text: str) -> None:
+    """Puts `text` between two lines of the page."""
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(before + begin + "\n" + text + "\n" + end + after)
+
+
 def main() -> None:
-    results, page = Path(sys.argv[1]), Path(sys.argv[2])
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(before + BEGIN + "\n" + table(json.loads(results.read_text())) + "\n" + END + after)
+    results, page = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    replace(page, BEGIN, END, table(results))
+    replace(page, BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
                "hlq       IR: both entry points with quantized products\n"
                "hlq-onnx  the quantized model as ONNX\n"
                "onnx      IR: the imported graph\n"
-               "graph     any graph with known shapes as a shared library (elutq/graph.h), one thread, not quantized"),
+               "graph     any graph as a shared library (elutq/graph.h): an encoder, a vision model, ...; float weights stay as they "
+               "are unless --quantize=hlq:... is given"),
       cl::value_desc("kind"), cl::init("exe"), cl::cat(category));
   cl::opt<std::string> quantize(
       "quantize", cl::desc("How to store float weights: auto (default: as they are in a model that has quantized ones, too, else "
@@ -48,6 +49,10 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
                            "8-bit ratios per group of 1 to 4 bits), plan=FILE of JSON "
                            "{\"MATRIX\": {\"bits\": 3, \"group\": 64}, ...} (for --emit=hlq-onnx), exclude=REGEX of node names (last)"),
       cl::value_desc("hlq:key=value,..."), cl::init("auto"), cl::cat(category));
+  cl::list<std::string> shapes(
+      "shape", cl::desc("For --emit=graph: numbers of the symbolic dimensions that the graph is compiled for; may be given "
+                        "several times, for a library that takes all of them"),
+      cl::value_desc("name=n,..."), cl::cat(category));
   cl::opt<std::string> tables(
       "tables", cl::desc("Bits of an activation table's entries, or of an activation for 8-bit weights: 16 (default), 8 (faster "
                          "prefill, larger errors), or 16:REGEX, 16 for the nodes of these names and 8 for the others"),
@@ -117,6 +122,12 @@ static Expected<std::optional<elutq::CompileOptions>> parseCommandLine(int argc,
   if (!quantization)
     return quantization.takeError();
   options.quantization = *quantization;
+  for (const std::string &text : shapes) {
+    auto shape = elutq::parseShape(text);
+    if (!shape)
+      return shape.takeError();
+    options.shapes.push_back(std::move(*shape));
+  }
   auto wideTables = elutq::parseTables(tables);
   if (!wideTables)
     return wideTables.takeError();

@@ -14,6 +14,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace elutq {
 
@@ -71,6 +73,12 @@ inline constexpr const char *kEveryName = ".*";
 /// Parses `16`, `8` or `16:REGEX` to the regular expression of the nodes whose tables have 16 bits; empty means none.
 llvm::Expected<std::string> parseTables(llvm::StringRef text);
 
+/// Numbers for symbolic dimensions, in the order of the command line.
+using GraphShape = std::vector<std::pair<std::string, int64_t>>;
+
+/// Parses `NAME=NUMBER,...`.
+llvm::Expected<GraphShape> parseShape(llvm::StringRef text);
+
 struct CompileOptions {
   std::string input;
   /// "-" is standard output, for the kinds that are text.
@@ -95,6 +103,8 @@ struct CompileOptions {
   std::string cacheType = "f16";
   /// One algorithm for prefill and decode, so that both give the same bits.
   bool consistent = false;
+  /// The choices of symbolic dimensions that `EmitKind::Graph` compiles a graph for; none where it has none.
+  std::vector<GraphShape> shapes;
   /// Time the kernels of each product on this machine, and take the fastest.
   bool tune = false;
   /// Threads of the compiler; 0: one per processor.

@@ -290,6 +290,32 @@ def ConvertONNXToHLQPass : Pass<"convert-onnx-to-hlq"> {
 // ONNXToLinalg
 //===----------------------------------------------------------------------===//
 
+def RewriteONNXConvolutionsPass : InterfacePass<"rewrite-onnx-convolutions", "::mlir::FunctionOpInterface"> {
+  let summary = "Make convolutions with constant weights products of matrices";
+  let description = [{
+    A convolution with a kernel as large as its strides, such as the patch embedding of a vision transformer, takes every element of its input once:
+    a Reshape and a Transpose put the elements of a window side by side, and the rest is a product with the weights as a matrix, `onnx.Gemm`.
+    Other windows of up to 16 elements are put together by one Slice for each element of a window and a Concat. The product is that of a linear layer:
+    it is quantized and computed like one.
+
+    Convolutions in several groups, with dilation, with larger windows, or with weights, shapes or pads that are not known stay as they are.
+
+    Requires: nothing. Ensures: nothing. Next: `convert-onnx-to-hlq`.
+
+    ```mlir
+    %0 = onnx.Conv %x, %w, %b {strides = array<i64: 8, 8>} : (tensor<2x3x24x24xf32>, tensor<64x3x8x8xf32>, tensor<64xf32>) -> tensor<2x64x3x3xf32>
+    // becomes
+    %0 = onnx.Reshape %x, %s : (tensor<2x3x24x24xf32>, tensor<6xi64>) -> tensor<2x3x3x8x3x8xf32>
+    %1 = onnx.Transpose %0 {perm = array<i64: 0, 2, 4, 1, 3, 5>} : (tensor<2x3x3x8x3x8xf32>) -> tensor<2x3x3x3x8x8xf32>
+    %2 = onnx.Reshape %1, %t : (tensor<2x3x3x3x8x8xf32>, tensor<2xi64>) -> tensor<18x192xf32>
+    %3 = onnx.Gemm %2, %m, %b {transB = 1 : i64} : (tensor<18x192xf32>, tensor<64x192xf32>, tensor<64xf32>) -> tensor<18x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::elutq::onnx::ONNXDialect", "::mlir::arith::ArithDialect"];
+  let statistics = [Statistic<"numPatches", "num-patches", "Number of convolutions of patches">,
+                    Statistic<"numWindows", "num-windows", "Number of convolutions with other windows">];
+}
+
 def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg"> {
   let summary = "Convert all other onnx ops to linalg, tensor, arith and math";
   let description = [{

@@ -19,7 +19,10 @@ void buildPlainGraphToLinalgPipeline(mlir::OpPassManager &pm);
 /// What that leaves to the llvm dialect: `main_graph` takes a bare pointer to each input, then to each output.
 void buildPlainGraphToLLVMPipeline(mlir::OpPassManager &pm);
 
-/// Registers `elutq-plain-graph-to-linalg` and `elutq-plain-graph-to-llvm`.
+/// Any imported graph with static shapes to an entry as language models have them (`elutq-graph-entry`): linalg, tensor, lm and hlq ops.
+void buildGraphToEntryPipeline(mlir::OpPassManager &pm, llvm::StringRef entry);
+
+/// Registers `elutq-graph-to-entry`, `elutq-plain-graph-to-linalg` and `elutq-plain-graph-to-llvm`.
 void registerPlainGraphPipelines();
 
 } // namespace elutq

@@ -169,6 +169,34 @@ def ScheduleTasksPass : InterfacePass<"elutq-schedule-tasks", "::mlir::FunctionO
   let statistics = [Statistic<"numNeighbours", "num-neighbours", "Number of scf.forall ops right behind another">];
 }
 
+def GraphEntryPass : Pass<"elutq-graph-entry", "::mlir::ModuleOp"> {
+  let summary = "Give a graph the form of a language model's entry";
+  let description = [{
+    `main_graph` becomes a function of the name `entry` with the arguments that entries have: tokens, a count and a position, which it does
+    not read, then its inputs, then a tensor for each output, which is written in place as a cache would be. The first result is a
+    number without meaning, the others are the outputs. `elutq-plan-memory` gives inputs and outputs places in the section of the caches,
+    and writes them to the attribute `elutq.places`; the runtime copies them in and out.
+
+    Requires: static shapes, no `onnx` op. Ensures: an entry with the attribute `elutq.graph`. Next: `elutq-tile-and-bufferize`.
+
+    ```mlir
+    func.func @main_graph(%x: tensor<4xf32>) -> tensor<4xf32> {
+      %y = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      return %y : tensor<4xf32>
+    // becomes
+    func.func @shape0(%tokens: tensor<1xi64>, %count: index, %position: index, %x: tensor<4xf32>, %out: tensor<4xf32>)
+        -> (tensor<1xf32>, tensor<4xf32>) attributes {elutq.graph} {
+      %y = linalg.exp ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      %0 = linalg.fill ins(%zero : f32) outs(%none : tensor<1xf32>) -> tensor<1xf32>
+      %1 = bufferization.materialize_in_destination %y in %out : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+      return %0, %1 : tensor<1xf32>, tensor<4xf32>
+    ```
+  }];
+  let options = [Option<"entry", "entry", "std::string", /*default=*/"\"shape0\"", "Name of the function">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInterface"> {
   let summary = "Give every use of an empty tensor, or of a filled one to write to, one of its own";
   let description = [{
@@ -287,7 +315,8 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
   let summary = "Outline parallel loops and serial runs into task functions";
   let description = [{
     Requires: entries as `elutq-plan-memory` leaves them, `scf.forall` ops whose bounds are constant, upper ones also numbers that the entry computes from its arguments. Neighbouring `scf.forall` ops
-    that touch no common memory become one function, each maximal run of serial ops another:
+    that touch no common memory become one function, each maximal run of serial ops another. Integer products with tiles of other numbers of rows begin a new one: a function
+    has AMX's registers in one shape.
 
     ```mlir
     func.func private @NAME_task_0(%begin: index, %end: index, %arena: memref<Axi8>, %weights: memref<Wxi8>, %cache: memref<Cxi8>,

@@ -5,12 +5,16 @@
  *
  *===----------------------------------------------------------------------------------===
  *
- * What a library that `elutq-compile --emit=graph` writes has to offer. It needs no other file.
+ * What a library that `elutq-compile --emit=graph` writes has to offer; it needs no other file. Its signature says which kind it is:
+ * version 1 has elutq_graph_run, for one thread. Version 2, a network with constant weights, has the functions behind it, runs on
+ * several threads, and holds the graph for one or more choices of its symbolic dimensions.
  *
  *===----------------------------------------------------------------------------------===*/
 
 #ifndef ELUTQ_GRAPH_H
 #define ELUTQ_GRAPH_H
+
+#include "elutq/runtime.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +35,24 @@ const char *elutq_graph_run(void *const *inputs, void *const *outputs);
  * float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float4_e2m1fn, int2, int4, uint2, uint4: a byte for each element,
  * those of less than 8 bits in the low ones, with zeros above them. `cpu` is LLVM's name of the processor that the
  * code was compiled for. */
+/* Version 2 has, in the order of elutq_graph_compute, what a dimension is called where it is symbolic, and the choices:
+ *   {"version": 2, "cpu": "znver4", "inputs": [{"name": "x", "type": "float32", "shape": ["batch", 3]}, ...], "outputs": [...],
+ *    "shapes": [{"dims": {"batch": 1}, "inputs": [[1, 3], ...], "outputs": [[1, 4], ...]}, ...]} */
 extern const char elutq_graph_signature[];
+
+/* A network with memory of its own for inputs, outputs and what lies between. */
+typedef struct elutq_graph elutq_graph;
+
+/* Opens the library's network, with `threads` threads, 0 for one per core that this process may use. NULL where that is not
+ * possible, such as on a processor that lacks what the code needs: `*error` says why, until this thread's next call. */
+ELUTQ_API elutq_graph *elutq_graph_open(int threads, const char **error);
+
+/* Gives its memory and threads back. NULL is allowed. */
+ELUTQ_API void elutq_graph_close(elutq_graph *graph);
+
+/* Computes the network for choice number `shape`. inputs[i] and outputs[i] point to the elements of the i-th input and output in
+ * C's order. Results do not depend on the number of threads. Only one thread may use a network at a time. */
+ELUTQ_API void elutq_graph_compute(elutq_graph *graph, int shape, const void *const *inputs, void *const *outputs);
 
 #ifdef __cplusplus
 }
