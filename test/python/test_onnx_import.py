@@ -237,13 +237,21 @@ def test_negative_dimension(tmp_path):
 
 
 @pytest.mark.parametrize("element_type, name", [
-    (TensorProto.INT4, "INT4"), (TensorProto.STRING, "STRING"), (TensorProto.COMPLEX64, "COMPLEX64"), (77, "77")])
+    (TensorProto.FLOAT8E4M3FN, "FLOAT8E4M3FN"), (TensorProto.STRING, "STRING"), (TensorProto.COMPLEX64, "COMPLEX64"), (77, "77")])
 def test_unsupported_element_type(tmp_path, element_type, name):
     tensor = weight()
     tensor.data_type = element_type
     node = helper.make_node("Shape", ["w"], ["y"])
     refuse(save(tmp_path, make_model([node], [tensor], outputs=[
         helper.make_tensor_value_info("y", TensorProto.INT64, [2])])), "initializer 'w'", name)
+
+
+@pytest.mark.parametrize("element_type", [TensorProto.INT4, TensorProto.UINT2])
+def test_small_integers_are_for_dequantize_linear_only(tmp_path, element_type):
+    tensor = helper.make_tensor("w", element_type, [4], [0, 1, 1, 0])
+    node = helper.make_node("Cast", ["w"], ["y"], name="the_cast", to=TensorProto.FLOAT)
+    refuse(save(tmp_path, make_model([node], [tensor], outputs=[helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])], opset=25)),
+           "node 'the_cast'", "'onnx.Cast' op operand #0 must be tensor of")
 
 
 # Graphs
