@@ -102,7 +102,7 @@ private:
   Expected<OwningOpRef<ModuleOp>> importEntry(StringRef entry, int64_t rows, ArrayRef<std::string> dimNames);
   Expected<std::vector<std::string>> findDimNames();
   Error summarize(const ImportOptions &importOptions);
-  Error writeReport(const ScalarOps *scalarOps);
+  Error writeReport(const ScalarOps *scalarOps, bool hasTasks = true);
   std::vector<std::pair<std::string, std::string>> metaData(uint64_t buildId) const;
 
   const CompileOptions &options;
@@ -344,12 +344,13 @@ Error Compilation::tuneKernels() {
   return Error::success();
 }
 
-Error Compilation::writeReport(const ScalarOps *scalarOps) {
+/// A plain graph has no tasks, and no kernels.
+Error Compilation::writeReport(const ScalarOps *scalarOps, bool hasTasks) {
   if (!options.report)
     return Error::success();
   std::string text;
   raw_string_ostream os(text);
-  if (options.emit != EmitKind::Graph)
+  if (hasTasks)
     printReport(report, scalarOps, os);
   printSummary(summary, os);
   if (*options.report != "-")
@@ -602,7 +603,7 @@ Error Compilation::compilePlainGraph() {
   flattenEmptyTensors(*module);
   if (Error error = runStage("lower to llvm", "", buildPlainGraphToLLVMPipeline))
     return error;
-  if (Error error = writeReport(nullptr))
+  if (Error error = writeReport(nullptr, /*hasTasks=*/false))
     return error;
   addGraphInterface(*module, inputs, *signature, target);
   progress.start("generate code", "for " + target.cpu);

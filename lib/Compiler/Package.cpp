@@ -164,6 +164,10 @@ static Error writeOneFile(const Package &package, StringRef output, cpu::LinkOpt
   return file->commit();
 }
 
+Error elutq::writeExecutable(const Package &package, StringRef output) {
+  return writeOneFile(package, output, linkOptions(EmitKind::Executable, package.runtimeDir));
+}
+
 Error elutq::writeNetwork(const Package &package, StringRef output) {
   cpu::LinkOptions link = linkOptions(EmitKind::Graph, package.runtimeDir);
   link.soname = sys::path::filename(output).str();
