@@ -35,6 +35,7 @@ struct GraphEntry : elutq::impl::GraphEntryPassBase<GraphEntry> {
         graph.emitError("expected tensors of static shape, but got ") << type;
         return signalPassFailure();
       }
+    numOutputs += graph.getNumResults();
     addArguments(graph);
     graph.setName(entry);
     graph->setAttr("elutq.graph", UnitAttr::get(&getContext()));

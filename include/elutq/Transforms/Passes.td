@@ -195,6 +195,7 @@ def GraphEntryPass : Pass<"elutq-graph-entry", "::mlir::ModuleOp"> {
   let options = [Option<"entry", "entry", "std::string", /*default=*/"\"shape0\"", "Name of the function">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numOutputs", "num-outputs", "Number of outputs with a place">];
 }
 
 def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInterface"> {
