@@ -35,13 +35,14 @@ struct GraphEntry : elutq::impl::GraphEntryPassBase<GraphEntry> {
         graph.emitError("expected tensors of static shape, but got ") << type;
         return signalPassFailure();
       }
+    numOutputs += graph.getNumResults();
     addArguments(graph);
     graph.setName(entry);
     graph->setAttr("elutq.graph", UnitAttr::get(&getContext()));
   }
 
 private:
-  void addArguments(func::FuncOp graph) {
+  static void addArguments(func::FuncOp graph) {
     Block &body = graph.getBody().front();
     Location loc = graph.getLoc();
     OpBuilder b(graph.getContext());
@@ -56,7 +57,6 @@ private:
     Value empty = tensor::EmptyOp::create(b, loc, ArrayRef<int64_t>{1}, b.getF32Type());
     SmallVector<Value> results{linalg::FillOp::create(b, loc, ValueRange{zero}, ValueRange{empty}).getResult(0)};
     for (Value output : ret->getOperands()) {
-      ++numOutputs;
       Value place = body.addArgument(output.getType(), loc);
       results.push_back(bufferization::MaterializeInDestinationOp::create(b, loc, output, place)->getResult(0));
     }

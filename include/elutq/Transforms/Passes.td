@@ -42,12 +42,12 @@ def SimplifyLinalgPass : InterfacePass<"elutq-simplify-linalg", "::mlir::Functio
 }
 
 def DropSignsPass : Pass<"elutq-drop-signs", "::mlir::ModuleOp"> {
-  let summary = "Make unsigned integers and small floats signless integers";
+  let summary = "Make unsigned integers signless";
   let description = [{
-    `ui2` to `ui64` become `i2` to `i64`, and floats of up to 8 bits integers of their bits, in the types and constants of all ops. The patterns of `convert-onnx-to-linalg` choose ops that
+    `ui8` to `ui64` become `i8` to `i64` in the types and constants of all ops. The patterns of `convert-onnx-to-linalg` choose ops that
     mean unsigned numbers (`arith.divui`) and put `builtin.unrealized_conversion_cast` between the two kinds of types: these casts go.
 
-    Requires: no op whose meaning depends on the sign of its types, or computes with small floats. Ensures: only signless integers. Next: `one-shot-bufferize`.
+    Requires: no op whose meaning depends on the sign of its types. Ensures: only signless integers. Next: `one-shot-bufferize`.
 
     ```mlir
     %a = builtin.unrealized_conversion_cast %x : ui8 to i8
@@ -195,7 +195,7 @@ def GraphEntryPass : Pass<"elutq-graph-entry", "::mlir::ModuleOp"> {
   let options = [Option<"entry", "entry", "std::string", /*default=*/"\"shape0\"", "Name of the function">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
-  let statistics = [Statistic<"numOutputs", "num-outputs", "Number of outputs that are written in place">];
+  let statistics = [Statistic<"numOutputs", "num-outputs", "Number of outputs with a place">];
 }
 
 def SplitEmptyPass : InterfacePass<"elutq-split-empty", "::mlir::FunctionOpInterface"> {
