@@ -61,7 +61,6 @@ NOT_COMPILED: dict[tuple[str, str], str] = {
     **{("genai-fp16", name): "com.microsoft::MultiHeadAttention" for name in ARCHITECTURES if name not in _GENAI or name == "smollm3"},
     # Norms of queries and keys in GroupQueryAttention, which ONNX Runtime has for GPUs only.
     **{(exporter, "qwen3"): "the operand q_norm_weight is not supported" for exporter in ("genai-fp16-cuda", "genai-int4-cuda")},
-    **{("genai-int4-qdq", name): "element type INT4" for name in ("llama3", "qwen2", "mistral")},
 }
 # What ONNX Runtime refuses to load of what an exporter wrote, so that there is nothing to compare with. In the table as if there were no export.
 NOT_VALID: dict[tuple[str, str], str] = {("genai-int4-asym", name): "does not match expected type" for name in ("qwen3", "gemma2")}

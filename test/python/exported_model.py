@@ -59,7 +59,10 @@ def reference_logits(path: Path, head_size: int) -> np.ndarray:
                 attribute.i = 0
     copy = path.with_name("reference.onnx")
     onnx.save(model, copy)
-    session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # DequantizeLinear and MatMul become MatMulNBits, too, whose activations have 8 bits by default.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
+    session = onnxruntime.InferenceSession(str(copy), options, providers=["CPUExecutionProvider"])
     pasts, presents, slots = _names(path)
     past = {}
     for value in pasts:
