@@ -93,6 +93,33 @@ def test_if_with_a_known_condition(backend, condition):
     np.testing.assert_array_equal(backend.run_model(proto, [x])[0], -x if condition else abs(x))
 
 
+# y = a running product and its steps, of a Loop whose number of turns or first condition is an input in place of a constant, and of a Scan.
+LOOP = """<ir_version: 10, opset_import: ["" : 21]> g (float[2] x INPUT) => (float[2] y, float[N, 2] steps)
+<int64 count = {3}, bool condition = {1}> {
+  y, steps = Loop(COUNT, CONDITION, x) <body = b (int64 i, bool go, float[2] state) => (bool more, float[2] next, float[2] step)
+    { more = Identity(go) turn = Cast<to = 1>(i) step = Sub(state, turn) next = Mul(state, step) }>
+}"""
+
+
+@pytest.mark.parametrize("count, condition, turns", [("count", "condition", 3), ("count", "", 3), ("n", "condition", None), ("count", "go", None)])
+def test_loop_of_known_turns(backend, count, condition, turns):
+    from elutq.errors import CompileError
+
+    given = ", int64 n" if count == "n" else ", bool go" if condition == "go" else ""
+    proto = onnx.parser.parse_model(LOOP.replace("INPUT", given).replace("COUNT", count).replace("CONDITION", condition).replace("float[N, 2]", "float[3, 2]"))
+    x = np.array([1.5, -2], np.float32)
+    if turns is None:
+        with pytest.raises(CompileError, match="'Loop' .*is supported only where what it does is known when the model is compiled"):
+            backend.prepare(proto)
+        return
+    state, steps = x, []
+    for turn in range(turns):
+        steps.append(state - np.float32(turn))
+        state = state * steps[-1]
+    for actual, expected in zip(backend.run_model(proto, [x]), (state, steps)):
+        np.testing.assert_array_equal(actual, np.array(expected))
+
+
 def test_all_unsupported_nodes_are_named_at_once(backend, tmp_path):
     from elutq.errors import CompileError
 

@@ -56,6 +56,9 @@ private:
 };
 } // namespace
 
+/// What keeps values that are added to a copy of a body apart from the body's own.
+static const std::string kOwn(1, '\0');
+
 /// A name that no value of a model has: the zero byte keeps it apart.
 static std::string makePrefix(const ::onnx::NodeProto &node, const Twine &text) {
   std::string prefix = getFirstResult(node).str();
@@ -251,10 +254,10 @@ bool Inliner::unrollLoop(const ::onnx::NodeProto &node) {
   for (int64_t turn = 0; turn < turns; ++turn) {
     std::string prefix = makePrefix(node, Twine(turn) + ".");
     ::onnx::TensorProto &yes = *graph.add_initializer();
-    yes.set_name(prefix + "condition");
+    yes.set_name(prefix + kOwn + "condition");
     yes.set_data_type(::onnx::TensorProto::BOOL);
     yes.add_int32_data(1);
-    Names inputs{addConstant(prefix + "turn", turn, /*isVector=*/false), prefix + "condition"};
+    Names inputs{addConstant(prefix + kOwn + "turn", turn, /*isVector=*/false), prefix + kOwn + "condition"};
     llvm::append_range(inputs, state);
     Names outputs = inlineBody(body, prefix, inputs);
     state.assign(outputs.begin() + 1, outputs.begin() + 1 + carried);
@@ -289,7 +292,7 @@ bool Inliner::unrollScan(const ::onnx::NodeProto &node) {
     std::string prefix = makePrefix(node, Twine(turn) + ".");
     Names inputs = state;
     for (int i = 0; i < numScanned; ++i) {
-      std::string slice = prefix + "slice." + std::to_string(i);
+      std::string slice = prefix + kOwn + "slice." + std::to_string(i);
       int64_t index = getInt(node, "scan_input_directions", i) ? *turns - 1 - turn : turn;
       addNode("Gather", {node.input(carried + i), addConstant(slice + ".index", index, /*isVector=*/false)}, slice,
               getInt(node, "scan_input_axes", i));
