@@ -8,10 +8,10 @@
 #include "elutq/Tune/ProductMemory.h"
 #include "HugePages.h"
 #include "MappedFile.h"
+#include "elutq/Support/OutputFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
 #include <chrono>
@@ -26,10 +26,6 @@ using namespace elutq::tune;
 static constexpr uint64_t kMinStreamBytes = uint64_t(256) << 20, kMaxStreamBytes = uint64_t(1) << 30;
 /// Different activations are limited to this: a product computes its tables from them in any case.
 static constexpr uint64_t kMaxInputBytes = uint64_t(64) << 20;
-
-/// What is written at once, as the compiler writes a model: file systems keep it in pieces of memory as large, here huge pages. A file
-/// written in small pieces is read at a sixth less per second.
-static constexpr size_t kWriteBytes = size_t(2) << 20;
 
 static Error toError(const runtime::Status &status) {
   return status.ok() ? Error::success() : createStringError(status.getText());
@@ -86,24 +82,9 @@ private:
 
   Error fillFile(const Product &product, int64_t copies) {
     SmallString<128> path;
-    int descriptor = -1;
-    if (std::error_code code = sys::fs::createTemporaryFile("elutq-tune", "weights", descriptor, path))
+    if (std::error_code code = sys::fs::createTemporaryFile("elutq-tune", "weights", path))
       return createStringError(code, "cannot create a temporary file: " + code.message());
-    raw_fd_ostream os(descriptor, /*shouldClose=*/true);
-    os.SetBufferSize(kWriteBytes);
-    Error error = Error::success();
-    for (int64_t i = 0; i < copies && !error && !os.has_error(); ++i) {
-      error = product.writeWeights([&](ArrayRef<char> bytes) {
-        os.write(bytes.data(), bytes.size());
-        return Error::success();
-      });
-      os.write_zeros(stride - product.weightsBytes);
-    }
-    os.close();
-    std::error_code written = os.error();
-    os.clear_error();
-    if (!error && written)
-      error = createStringError(written, "cannot write '" + path.str() + "': " + written.message());
+    Error error = writeFile(product, copies, path);
     if (!error)
       error = toError(runtime::Mapping::mapFile(path.str().str(), mapping));
     // The mapping keeps the file's bytes.
@@ -111,6 +92,20 @@ private:
     if (!error)
       mapping.adviseWillNeed(0, mapping.size());
     return error;
+  }
+
+  /// As the compiler writes a model: in whole huge pages of the file, which file systems keep as such.
+  Error writeFile(const Product &product, int64_t copies, StringRef path) {
+    auto file = OutputFile::create(path);
+    if (!file)
+      return file.takeError();
+    for (int64_t i = 0; i < copies; ++i) {
+      if (Error error = product.writeWeights([&](ArrayRef<char> bytes) { return file->write(bytes); }))
+        return error;
+      if (Error error = file->writeZeros(stride - product.weightsBytes))
+        return error;
+    }
+    return file->commit();
   }
 
   runtime::Mapping mapping;
