@@ -23,9 +23,11 @@ class Network:
     """A network of a library, version 2 of elutq/graph.h, with memory and threads of its own.
 
     Sizes that it was not compiled for are padded with zeros to the next choice, and the results are cut, where that changes no result:
-    - the first dimension of all inputs and outputs that have it: rows are independent. More rows than any choice has are computed in
-      several runs.
-    - dimensions of an input with `mask` in its name: what is padded is masked.
+    - a dimension with `batch` in its name that is the first one of all inputs and outputs that have it: rows are independent. More rows
+      than any choice has are computed in several runs.
+    - dimensions of an input whose name ends with `attention_mask` or `input_mask`: zeros are masked.
+
+    Any other dimension has to have a size that the network was compiled for.
     """
 
     def __init__(self, library: Any, signature: dict[str, Any], path: str, threads: int):
@@ -64,14 +66,14 @@ class Network:
 
     @staticmethod
     def _is_rows(name: str, inputs: Sequence[GraphValue], outputs: Sequence[GraphValue], everywhere: bool = False) -> bool:
-        """Whether `name` is the first dimension wherever it stands, and it stands in all outputs (`everywhere`: and inputs)."""
+        """Whether `name` is a batch, the first dimension wherever it stands, and stands in all outputs (`everywhere`: and inputs)."""
         values = [*inputs, *outputs]
-        return (all(name not in value.shape[1:] for value in values) and all(value.shape[:1] == (name,) for value in outputs)
+        return ("batch" in name.lower() and all(name not in value.shape[1:] for value in values) and all(value.shape[:1] == (name,) for value in outputs)
                 and (not everywhere or all(value.shape[:1] == (name,) for value in inputs)))
 
     @staticmethod
     def _is_masked(name: str, inputs: Sequence[GraphValue]) -> bool:
-        return any("mask" in value.name and name in value.shape for value in inputs)
+        return any(value.name.endswith(("attention_mask", "input_mask")) and name in value.shape for value in inputs)
 
     @staticmethod
     def _sizes(arrays: Sequence[np.ndarray], inputs: Sequence[GraphValue]) -> dict[str, int]:

@@ -139,6 +139,20 @@ def test_without_a_mask_lengths_are_not_padded(compiler, tmp_path):
         graph.run([x[:, :4]])
 
 
+def test_first_dimensions_that_are_no_batch_are_not_padded(compiler, tmp_path):
+    """A softmax over the words of one text would count the padding, though they come first in all inputs and outputs."""
+    onnx.save(onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> main (float[words,4] x) => (float[words,3] y) '
+        "<float[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}> { p = MatMul(x, w) y = Softmax<axis = 0>(p) }"), tmp_path / "words.onnx")
+    elutq.compile(tmp_path / "words.onnx", tmp_path / "words.so", emit="graph", arguments=["--shape=words=5"])
+    x = np.random.default_rng(3).normal(size=(10, 4)).astype(np.float32)
+    graph = elutq.Graph(tmp_path / "words.so")
+    np.testing.assert_allclose(graph.run([x[:5]])[0], expected(tmp_path / "words.onnx", {"x": x[:5]}), rtol=1e-4, atol=1e-6)
+    for count in (4, 10):
+        with pytest.raises(GraphError, match="words cannot be padded"):
+            graph.run([x[:count]])
+
+
 def convolutions(path):
     """Patches of an image, windows over a row of them, a projection: what vision and speech encoders begin with."""
     b = Builder(9)
