@@ -29,6 +29,24 @@ def test_half(name, compiler, tmp_path):
     assert error_of(tmp_path / "model.onnx", tmp_path / "tiny", head_size=16) <= 1e-4
 
 
+@pytest.mark.parametrize("name", ["dynamo-18-llama3", "dynamo-18-mixtral", "optimum-opt"])
+def test_unknown_operators_are_named(name, compiler, tmp_path):
+    """Whatever is recognized around them: here, the softmax of each attention."""
+    write_model(name, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    names = []
+    for node in model.graph.node:
+        if node.op_type == "Softmax":
+            node.op_type, node.domain = "Mystery", "com.example"
+            names.append(node.name)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(elutq.CompileError, match="'com.example::Mystery'.* is not supported") as refusal:
+        elutq.compile(tmp_path / "model.onnx", tmp_path / "tiny", emit="lib")
+    assert len(names) >= 2 and all(f'"{name}"' in str(refusal.value) for name in names)
+    assert not list(tmp_path.glob("*tiny*"))
+
+
 @pytest.mark.parametrize("name", ["dynamo-18-llama3"])
 def test_quantized(name, compiler, tmp_path):
     """At 8 bits weights are nearly those of the model, so errors of another kind would show."""

@@ -76,7 +76,7 @@ void normalize::foldShapes(func::FuncOp function, const InputRoles &roles) {
   SymbolicEvaluator evaluator(roles);
   constexpr int64_t kMostNumbers = 16;
   function->walk([&](Operation *op) {
-    if (!isa<onnx::ONNXDialect>(op->getDialect()))
+    if (!isa_and_present<onnx::ONNXDialect>(op->getDialect()))
       return;
     refineResults(op);
     refineComputedShape(op, evaluator);
