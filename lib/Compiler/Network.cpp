@@ -156,10 +156,7 @@ Error elutq::addNetworkInterface(ModuleOp module, const std::vector<NetworkValue
     }
     entries.push_back(entry);
   }
-  std::string bytes = signature.str();
-  bytes.push_back('\0');
-  mlir::LLVM::GlobalOp::create(builder, mlir::LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size()), /*isConstant=*/true,
-                               mlir::LLVM::Linkage::External, "elutq_graph_signature", builder.getStringAttr(bytes));
+  addText(builder, "elutq_graph_signature", signature);
   auto type = mlir::RankedTensorType::get({static_cast<int64_t>(layout.size())}, builder.getI64Type());
   mlir::LLVM::GlobalOp::create(builder, mlir::LLVM::LLVMArrayType::get(builder.getI64Type(), layout.size()), /*isConstant=*/true,
                                mlir::LLVM::Linkage::External, "elutq_graph_layout",

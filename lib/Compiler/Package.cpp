@@ -151,7 +151,7 @@ static Error linkCode(const cpu::TargetInfo &target, StringRef code, const std::
   return createStringError(message);
 }
 
-/// Links what `link` says and appends the container.
+/// Links what `link` says and appends the container, if there are sections for one.
 static Error writeOneFile(const Package &package, StringRef output, cpu::LinkOptions link) {
   ScratchFile linked(temporaryNameFor(output));
   if (Error error = linkCode(package.target, package.object, linked.path, output, std::move(link)))
@@ -159,8 +159,9 @@ static Error writeOneFile(const Package &package, StringRef output, cpu::LinkOpt
   auto file = OutputFile::adopt(linked.path, output);
   if (!file)
     return file.takeError();
-  if (Error error = cpu::writeContainer(*file, package.sections, package.buildId))
-    return error;
+  if (!package.sections.empty())
+    if (Error error = cpu::writeContainer(*file, package.sections, package.buildId))
+      return error;
   return file->commit();
 }
 
@@ -175,15 +176,9 @@ Error elutq::writeNetwork(const Package &package, StringRef output) {
 }
 
 Error elutq::writePlainGraph(const Package &package, StringRef output) {
-  ScratchFile linked(temporaryNameFor(output));
   cpu::LinkOptions link = plainGraphLinkOptions(package.runtimeDir);
   link.soname = sys::path::filename(output).str();
-  if (Error error = linkCode(package.target, package.object, linked.path, output, link))
-    return error;
-  auto file = OutputFile::adopt(linked.path, output);
-  if (!file)
-    return file.takeError();
-  return file->commit();
+  return writeOneFile(package, output, std::move(link));
 }
 
 /// A C header that needs no other file.

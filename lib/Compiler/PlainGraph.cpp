@@ -126,8 +126,7 @@ void elutq::flattenEmptyTensors(ModuleOp module) {
   function.setFunctionType(builder.getFunctionType(body.getArgumentTypes(), terminator->getOperandTypes()));
 }
 
-/// A string of C.
-static mlir::LLVM::GlobalOp addText(mlir::ImplicitLocOpBuilder &builder, StringRef name, StringRef text) {
+mlir::LLVM::GlobalOp elutq::addText(mlir::ImplicitLocOpBuilder &builder, StringRef name, StringRef text) {
   std::string bytes = text.str();
   bytes.push_back('\0');
   auto type = mlir::LLVM::LLVMArrayType::get(builder.getI8Type(), bytes.size());

@@ -11,6 +11,8 @@
 #include "elutq/Compiler/Options.h"
 #include "elutq/Target/CPU/TargetInfo.h"
 #include "elutq/Target/ONNX/ImportONNX.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace elutq {
 
@@ -29,6 +31,9 @@ llvm::Expected<std::string> describeGraph(mlir::ModuleOp module, const cpu::Targ
 
 /// Gives inputs and outputs without elements the shape [0]: as memory of several dimensions, some of them 0, MLIR cannot pass them.
 void flattenEmptyTensors(mlir::ModuleOp module);
+
+/// Adds the constant `name`, a string of C.
+mlir::LLVM::GlobalOp addText(mlir::ImplicitLocOpBuilder &builder, llvm::StringRef name, llvm::StringRef text);
 
 /// Adds the signature of elutq/graph.h, and what runtime/graph needs, to a module of the llvm dialect that has `main_graph` with so
 /// many inputs.

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from .errors import GraphError
-from .network import Network
+from .network import Network, pointers
 
 _ALIGNMENT = 64
 
@@ -100,10 +100,6 @@ class Graph:
             return self._network.run([np.asarray(array) for array in inputs], self.inputs, self.outputs)
         arguments = [self._check(value, np.asarray(array)) for value, array in zip(self.inputs, inputs)]
         results = [_aligned(value) for value in self.outputs]
-
-        def pointers(arrays: list[np.ndarray]) -> Any:
-            return (ctypes.c_void_p * max(1, len(arrays)))(*[array.ctypes.data for array in arrays])
-
         self._run(pointers(arguments), pointers(results))
         return results
 

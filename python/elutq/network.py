@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .graph import GraphValue
 
 
-def _pointers(arrays: Sequence[np.ndarray]) -> Any:
+def pointers(arrays: Sequence[np.ndarray]) -> Any:
+    """What elutq/graph.h calls `inputs` and `outputs`."""
     return (ctypes.c_void_p * max(1, len(arrays)))(*[array.ctypes.data for array in arrays])
 
 
@@ -117,6 +118,6 @@ class Network:
             arguments.append(np.ascontiguousarray(array))
         results = [np.empty(whole, value.dtype) for value, whole in zip(outputs, shape["outputs"])]
         with self._lock:
-            self._compute(self._graph, number, _pointers(arguments), _pointers(results))
+            self._compute(self._graph, number, pointers(arguments), pointers(results))
         return [result[tuple(slice(sizes.get(dim)) if isinstance(dim, str) else slice(None) for dim in value.shape)]
                 for value, result in zip(outputs, results)]

@@ -4,15 +4,14 @@
     export_encoder.py FOLDER dynamo-18/bert
 """
 
-import argparse
 import importlib.util
 import shutil
-import traceback
 from pathlib import Path
 
 import torch
 import transformers
 
+from command_line import export_pairs
 from encoders import ENCODER_EXPORTERS, ENCODERS, SENTENCE_PACKAGE, graphs_of
 
 
@@ -135,20 +134,7 @@ def export(exporter: str, architecture: str, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    everything = [f"{exporter}/{architecture}" for exporter in ENCODER_EXPORTERS for architecture in ENCODERS]
-    parser.add_argument("pairs", nargs="+", choices=[*everything, "all"], metavar="EXPORTER/ARCHITECTURE")
-    args = parser.parse_args()
-    for pair in everything if args.pairs == ["all"] else args.pairs:
-        folder = args.folder / pair
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        print(pair, flush=True)
-        try:
-            export(*pair.split("/"), folder)
-        except (Exception, SystemExit):  # Whatever an exporter raises is its answer.
-            (folder / "error.txt").write_text(traceback.format_exc())
+    export_pairs(__doc__, [f"{exporter}/{architecture}" for exporter in ENCODER_EXPORTERS for architecture in ENCODERS], export)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,9 @@ writes FOLDER/EXPORTER/ARCHITECTURE/model.onnx as the exporter leaves it, and wh
 its error is in error.txt there.
 """
 
-import argparse
 import os
 import runpy
-import shutil
 import sys
-import traceback
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,6 +19,7 @@ import torch
 import transformers
 
 from architectures import ARCHITECTURES, EXPORTERS
+from command_line import export_pairs
 
 
 IS_OPTIMUM = transformers.__version__.startswith("4.")
@@ -155,21 +153,8 @@ def export(exporter: str, architecture: str, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    everything = [f"{exporter}/{architecture}" for exporter in EXPORTERS if (exporter == "optimum") == IS_OPTIMUM
-                  for architecture in ARCHITECTURES]
-    parser.add_argument("pairs", nargs="+", choices=[*everything, "all"], metavar="EXPORTER/ARCHITECTURE")
-    args = parser.parse_args()
-    for pair in everything if args.pairs == ["all"] else args.pairs:
-        folder = args.folder / pair
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        print(pair, flush=True)
-        try:
-            export(*pair.split("/"), folder)
-        except (Exception, SystemExit):  # Whatever an exporter raises is its answer.
-            (folder / "error.txt").write_text(traceback.format_exc())
+    export_pairs(__doc__, [f"{exporter}/{architecture}" for exporter in EXPORTERS if (exporter == "optimum") == IS_OPTIMUM
+                           for architecture in ARCHITECTURES], export)
 
 
 if __name__ == "__main__":
