@@ -46,6 +46,10 @@ def microseconds(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
 def table(head: list, rows: list) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
@@ -77,11 +81,8 @@ def peer_table(rows: list) -> str:
     return "\nMicroseconds of each peer:\n\n" + table(["product", "ELUTQ", *labels], lines)
 
 
-def grid_table(rows: list) -> str:
-    """Groups of 128 on most threads: microseconds, and the ratio to the fastest peer."""
-    if not rows:
-        return ""
-    threads, group = max(row["threads"] for row in rows), max(row["group"] for row in rows)
+def grid_table(rows: list, threads: int, group: int) -> str:
+    """Microseconds, and the ratio to the fastest peer."""
     cells = {(row["N"], row["K"], row["bits"], row["M"]): row for row in rows if (row["threads"], row["group"]) == (threads, group)}
     columns = [m for m in ORDER if any(key[3] == m for key in cells)]
     lines = []
@@ -91,8 +92,35 @@ def grid_table(rows: list) -> str:
             row = cells.get((n, k, bits, m))
             line.append("" if row is None else microseconds(row["us"]) + (f" ({row['ratio']:.2f}×)" if row["peer"] else ""))
         lines.append(line)
-    return (f"\nAll shapes, groups of {group}, {threads} threads: µs, and how many times as long the fastest peer takes:\n\n"
-            + table(["N × K", "bits", *(f"M = {m}" for m in columns)], lines))
+    return f"\nGroups of {group}, {count(threads, 'thread')}:\n\n" + table(["N × K", "bits", *(f"M = {m}" for m in columns)], lines)
+
+
+def behind_table(rows: list) -> str:
+    """How many of the rows with a peer are behind it, by group and number of rows of activations."""
+    compared = [row for row in rows if row["peer"]]
+    if not compared:
+        return ""
+    groups, columns = sorted({row["group"] for row in compared}), [m for m in ORDER if any(row["M"] == m for row in compared)]
+    lines = []
+    for group in groups:
+        line = [group]
+        for m in columns:
+            ratios = [row["ratio"] for row in compared if (row["group"], row["M"]) == (group, m)]
+            mean = math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 0
+            line.append(f"{mean:.2f}× ({sum(ratio < 1 for ratio in ratios)} of {len(ratios)})" if ratios else "")
+        lines.append(line)
+    return ("\nBeside the fastest peer, the geometric mean of all shapes, widths and threads, and how many are behind it:\n\n"
+            + table(["group", *(f"M = {m}" for m in columns)], lines))
+
+
+def grid_section(rows: list) -> str:
+    """All shapes: what is behind a peer, then the most threads in all groups, fewer threads in the largest."""
+    if not rows:
+        return ""
+    threads, groups = sorted({row["threads"] for row in rows}, reverse=True), sorted({row["group"] for row in rows}, reverse=True)
+    shown = [(threads[0], group) for group in groups] + [(fewer, groups[0]) for fewer in threads[1:]]
+    return ("\nEvery shape: µs, and how many times as long the fastest peer takes.\n" + behind_table(rows)
+            + "".join(grid_table(rows, *key) for key in shown if any((row["threads"], row["group"]) == key for row in rows)))
 
 
 class Plot:
@@ -213,13 +241,14 @@ def source(row: dict) -> str:
 def kernel_section(path: pathlib.Path, docs: pathlib.Path) -> str:
     rows = load(path)
     goals, grid = [row for row in rows if is_goal(row)], [row for row in rows if not is_goal(row)]
-    text = f"## Products on {rows[0]['isa']}\n\n" + source(rows[0])
-    picture = roofline(rows)
+    text = f"## {'Products' if goals else 'All shapes'} on {rows[0]['isa']}\n\n" + source(rows[0])
+    # Hundreds of products are no picture.
+    picture = roofline(rows) if goals else ""
     if picture:
         name = path.name.replace("kernels", "roofline").replace(".json", ".svg")
         (docs / name).write_text(picture)
         text += f"![Roofline: operations per second over operations per byte]({name})\n\n"
-    return text + (goal_table(goals) if goals else "") + peer_table(goals) + grid_table(grid)
+    return text + (goal_table(goals) if goals else "") + peer_table(goals) + grid_section(grid)
 
 
 def model_section(path: pathlib.Path) -> str:

@@ -31,6 +31,8 @@ STREAM_BYTES, COMPUTE_BYTES, COMPUTE_ROWS = 256 << 20, 16 << 20, 32
 # slower and take long to load.
 WIDTHS = {"ort": {2: (2,), 3: (4,), 4: (4,)}, "ort-lut": {2: (2,), 3: (4,), 4: (4,)}, "openvino": {2: (2,), 3: (4,), 4: (4,)},
           "ggml": {2: ("q2_K", "tq2_0"), 3: ("q3_K",), 4: ("q4_K", "q4_0")}}
+# How long each measurement takes where --seconds does not say it.
+SECONDS = 0.5
 # Timed in every round; the others, which are not in a goal, once.
 ROUNDED = ("ort", "ort-lut")
 
@@ -190,8 +192,9 @@ def table_line(row: dict) -> str:
 
 def command_of(args: argparse.Namespace) -> str:
     words = ["scripts/bench kernels"] + ["--quick"] * args.quick
-    for name, value, default in (("peers", ",".join(args.peers), ""), ("only", args.only.pattern, ""), ("mcpu", args.mcpu, "native")):
-        words += [f"--{name} '{value}'" if "|" in value or " " in value else f"--{name} {value}"] * (value != default)
+    for name, value, default in (("peers", ",".join(args.peers), ""), ("only", args.only.pattern, ""), ("mcpu", args.mcpu, "native"),
+                                 ("seconds", args.seconds, SECONDS)):
+        words += [f"--{name} '{value}'" if set("| $") & set(str(value)) else f"--{name} {value}"] * (value != default)
     return " ".join(words)
 
 
@@ -205,7 +208,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default="", metavar="LIST", help="ort, openvino, ggml, with commas")
     parser.add_argument("--peers-python", help="Python with the packages of peers/requirements.txt")
     parser.add_argument("--ggml", help="the program that peers/llama.sh kernels builds")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()

@@ -1,8 +1,9 @@
 """What the cost model's choices of kernels lose against the fastest ones, on this machine.
 
-    tune.py --program build/release/bin/elutq-bench-kernels [--all] [--only REGEX] [--tables 8] [--mcpu CPU] [--threads N] [--json FILE]
+    tune.py --program build/release/bin/elutq-bench-kernels [--all] [--only REGEX] [--group 128] [--tables 8] [--mcpu CPU] [--threads N]
+            [--json FILE]
 
-The products are those of the grid in shapes.json, in groups of 128: a part that takes less than two minutes, or with --all all of
+The products are those of the grid in shapes.json, in groups of one size: a part that takes about two minutes, or with --all all of
 them. The program times the kernels among which elutq-compile --tune chooses. Prints a table and writes a list of rows.
 """
 import argparse
@@ -22,11 +23,11 @@ LIMIT = 10
 COLUMNS = (("work", 22, "<"), ("the model's", 15, "<"), ("us", 10, ">"), ("best", 15, "<"), ("us", 10, ">"), ("loss", 7, ">"), ("", 0, "<"))
 
 
-def products(shapes: dict, everything: bool) -> Iterator[dict]:
+def products(shapes: dict, everything: bool, group: int) -> Iterator[dict]:
     grid = shapes["grid"]
     some = grid if everything else {**grid, **shapes["tune"]}
     for (n, k), bits, m in itertools.product(some["shapes"], some["bits"], some["M"]):
-        yield {"work": f"{n}x{k} M{m} W{bits}", "bits": bits, "group": 128, "M": m, "N": n, "K": k}
+        yield {"work": f"{n}x{k} M{m} W{bits}", "bits": bits, "group": group, "M": m, "N": n, "K": k}
 
 
 def measure(product: dict, args: argparse.Namespace) -> dict:
@@ -58,6 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shapes", type=pathlib.Path, default=FOLDER / "shapes.json")
     parser.add_argument("--all", action="store_true", help="all products of the grid")
     parser.add_argument("--only", default="", metavar="REGEX", help="only the products whose name this matches")
+    parser.add_argument("--group", type=int, default=128, choices=(32, 64, 128), help="columns per group")
     parser.add_argument("--tables", type=int, default=8, choices=(8, 16), help="bits of an entry")
     parser.add_argument("--mcpu", default="native", help="processor to compile for")
     parser.add_argument("--threads", type=int, default=2)
@@ -69,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    rows = common.named(products(json.loads(args.shapes.read_text()), args.all), args.only)
+    rows = common.named(products(json.loads(args.shapes.read_text()), args.all, args.group), args.only)
     print(line([name for name, _, _ in COLUMNS]), flush=True)
     done = []
     for product in rows:

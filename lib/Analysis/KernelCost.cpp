@@ -40,6 +40,10 @@ struct ISAProperties {
   double narrowTables, wideTables, rounding;
   /// Cycles per plane that look-ups wait for memory, where making codes does not: once for all rows of activations.
   double wait;
+  /// Cycles per 16 rows of weights and group: of offset and scale of a plane's sum in look-ups, per plane and row of activations; of making
+  /// a group's code words, per byte of a code; of offset and scale of the sums of products, per row of activations. What groups of 128 take of
+  /// it is in the numbers above. Measured on an Intel Xeon with AMX, those of NEON and of generic code are estimates.
+  double lookupGroup, codeGroup, dotGroup;
 };
 
 } // namespace
@@ -49,13 +53,13 @@ static constexpr auto dwordLane = quantize::PackedLayout::Lane::Dword;
 
 /// In the order of `KernelISA`.
 static constexpr ISAProperties properties[] = {
-    {"generic", byteLane, 16, 4, 4, 1, 2, false, 180, 20, 120, 115, 225, 0, 80, 160, 40, 0},
-    {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30, 80, 240, 40, 0},
-    {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30, 80, 240, 40, 0},
-    {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.3, 1.1, 40, 11.5, 0, 15.6, 40, 120, 25, 0},
-    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4, 20, 80, 15, 0},
-    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 32, 80, 8, 2},
-    {"avx512amx", dwordLane, 16, 8, 4, 8, 16, true, 1.75, 1, 1.7, 4, 1, 5.8, 32, 80, 8, 2},
+    {"generic", byteLane, 16, 4, 4, 1, 2, false, 180, 20, 120, 115, 225, 0, 80, 160, 40, 0, 60, 200, 60},
+    {"neon", byteLane, 16, 4, 4, 1, 4, false, 7, 2, 64, 24, 0, 30, 80, 240, 40, 0, 12, 60, 12},
+    {"neon_dotprod", byteLane, 16, 4, 4, 2, 4, true, 7, 2, 9, 24, 0, 30, 80, 240, 40, 0, 12, 60, 12},
+    {"avx2", byteLane, 32, 4, 4, 2, 4, false, 3.3, 1.1, 40, 11.5, 0, 15.6, 40, 120, 25, 0, 6.5, 18, 6},
+    {"avx512bw", byteLane, 64, 4, 4, 4, 8, false, 4, 0.5, 30, 13.5, 10, 4, 20, 80, 15, 0, 5, 15, 5},
+    {"avx512vbmi", dwordLane, 16, 8, 4, 8, 8, true, 1.75, 1, 4.2, 9, 1, 5.8, 32, 80, 8, 2, 2.3, 45, 2.7},
+    {"avx512amx", dwordLane, 16, 8, 4, 8, 16, true, 1.75, 1, 1.7, 4, 1, 11.5, 32, 80, 8, 4.5, 3.2, 80, 6},
 };
 
 static const ISAProperties &getProperties(KernelISA isa) { return properties[static_cast<int>(isa)]; }
@@ -144,13 +148,15 @@ static int64_t getDotBits(const ISAProperties &isa, int64_t tableBits) { return 
 double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, int64_t tableBits, const ProductShape &shape) {
   const ISAProperties &p = getProperties(isa);
   double m = shape.rows, planes = layout.bits;
+  // Groups in 16 columns, beyond those of 128.
+  double groups = 16.0 / static_cast<double>(std::max<int64_t>(layout.groupSize, 16)) - 16.0 / 128;
   // What 16 rows of weights have to bear of what all share.
   double entries = m * 16 / shape.n;
   if (algorithm == KernelAlgorithm::Lut) {
     int64_t tile = getMaxRowTile(p, algorithm, layout.bits, tableBits), passes = (shape.rows + tile - 1) / tile;
     // Byte lanes pass over the planes for each byte of the entries.
     int64_t parts = tableBits / 8, readings = p.lane == byteLane ? parts : 1;
-    return planes * (parts * p.lookup * m + readings * p.index * passes + p.wait) +
+    return planes * (parts * p.lookup * m + readings * p.index * passes + p.wait + groups * p.lookupGroup * m) +
            entries * (parts == 1 ? p.narrowTables : p.wideTables);
   }
   int64_t dotBits = getDotBits(p, tableBits);
@@ -160,7 +166,7 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::
     codeBytes = 1;
     dots = (p.byteDots + p.wordDots) / 2;
   }
-  return codeBytes * (p.expand + planes * p.expandPlane) + m * dots + entries * p.rounding;
+  return codeBytes * (p.expand + planes * p.expandPlane + groups * p.codeGroup) + m * (dots + groups * p.dotGroup) + entries * p.rounding;
 }
 
 /// Row blocks of a task.

@@ -14,6 +14,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/Support/JSON.h"
+#include <map>
 
 using namespace llvm;
 using namespace elutq;
@@ -70,6 +71,16 @@ Expected<NetworkValues> elutq::getNetworkValues(ModuleOp module) {
   return values;
 }
 
+/// The symbolic dimensions of the inputs that `shape` does not name, because they follow from those that it does.
+static std::map<std::string, int64_t> findSums(const NetworkValues &values, const SymbolicShapes &names, const GraphShape &shape) {
+  std::map<std::string, int64_t> sums;
+  for (const auto &[input, type] : values.inputs)
+    for (auto [name, size] : zip(names.lookup(input), type.getShape()))
+      if (!name.empty() && !any_of(shape, [&, &name = name](const auto &given) { return given.first == name; }))
+        sums[name] = size;
+  return sums;
+}
+
 std::string elutq::describeNetwork(const std::vector<NetworkValues> &choices, const std::vector<GraphShape> &shapes,
                                    const SymbolicShapes &names, const cpu::TargetInfo &target) {
   std::string text;
@@ -111,6 +122,8 @@ std::string elutq::describeNetwork(const std::vector<NetworkValues> &choices, co
         json.object([&, &shape = shape, &values = values] {
           json.attributeObject("dims", [&] {
             for (const auto &[name, size] : shape)
+              json.attribute(name, size);
+            for (const auto &[name, size] : findSums(values, names, shape))
               json.attribute(name, size);
           });
           json.attributeArray("inputs", [&] { sizes(values.inputs); });

@@ -26,7 +26,7 @@ class Network:
     Sizes that it was not compiled for are padded with zeros to the next choice, and the results are cut, where that changes no result:
     - a dimension with `batch` in its name that is the first one of all inputs and outputs that have it: rows are independent. More rows
       than any choice has are computed in several runs.
-    - dimensions of an input whose name ends with `attention_mask` or `input_mask`: zeros are masked.
+    - dimensions that an input whose name ends with `attention_mask` or `input_mask` shares with what it masks: zeros are masked.
 
     Any other dimension has to have a size that the network was compiled for.
     """
@@ -74,7 +74,9 @@ class Network:
 
     @staticmethod
     def _is_masked(name: str, inputs: Sequence[GraphValue]) -> bool:
-        return any(value.name.endswith(("attention_mask", "input_mask")) and name in value.shape for value in inputs)
+        # The length of a past and its new tokens together is a mask's alone: more of it would be positions in front of them.
+        holders = {value.name.endswith(("attention_mask", "input_mask")) for value in inputs if name in value.shape}
+        return holders == {True, False}
 
     @staticmethod
     def _sizes(arrays: Sequence[np.ndarray], inputs: Sequence[GraphValue]) -> dict[str, int]:

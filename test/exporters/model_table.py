@@ -1,16 +1,18 @@
-"""Writes the table of docs/Models.md from the results.json of the tests in this folder.
+"""Writes the tables of docs/Models.md from the results.json of the tests in this folder.
 
     model_table.py RESULTS.json docs/Models.md
 """
 
 import json
+import statistics
 import sys
 from pathlib import Path
 
-from architectures import ARCHITECTURES, EXPORTERS
+from architectures import ARCHITECTURES, BITS, EXPORTERS, FLOAT_EXPORTERS
 from encoders import ENCODER_EXPORTERS, ENCODERS
 
 BEGIN, END = "<!-- begin: model_table.py -->\n", "<!-- end -->\n"
+BEGIN_QUANTIZED, END_QUANTIZED = "<!-- begin: model_table.py, quantized -->\n", "<!-- end: quantized -->\n"
 BEGIN_ENCODERS, END_ENCODERS = "<!-- begin: model_table.py, encoders -->\n", "<!-- end: encoders -->\n"
 
 
@@ -45,6 +47,24 @@ def table(results: dict) -> str:
     return "\n".join([*rows, "", *(f"- {', '.join(shorten(pairs))}: {reason}" for reason, pairs in reasons.items()), ""])
 
 
+def quantized_table(results: dict) -> str:
+    """Of all exports of an architecture: how many compiled, the greatest error and the median speed at each width."""
+    rows = ["| architecture | exports | float, tokens/s | " + " | ".join(f"{bits} bits: error | tokens/s" for bits in BITS) + " |",
+            "|---" * (3 + 2 * len(BITS)) + "|"]
+    for name in ARCHITECTURES:
+        pairs = [f"{exporter}/{name}" for exporter in FLOAT_EXPORTERS if "error" in results.get(f"{exporter}/{name}", {})]
+        measured = {bits: [results[f"{pair}/{bits}"] for pair in pairs if f"{pair}/{bits}" in results] for bits in BITS}
+        if not all(measured.values()):
+            continue
+        cells = [f"{max(result['error'] for result in of_width):.0e} | {speed(of_width)}" for of_width in measured.values()]
+        rows.append(" | ".join([f"| {name}", str(len(measured[BITS[0]])), speed([results[pair] for pair in pairs]), *cells]) + " |")
+    return "\n".join([*rows, ""])
+
+
+def speed(results: list[dict]) -> str:
+    return f"{statistics.median(result['tokens_s'] for result in results) / 1000:.0f} k"
+
+
 def shorten(pairs: list[str]) -> list[str]:
     """All of genai's variants together as genai-*."""
     variants = [exporter for exporter in EXPORTERS if exporter.startswith("genai-")]
@@ -68,7 +88,8 @@ def replace(page: Path, begin: str, end: str, text: str) -> None:
 def main() -> None:
     results, page = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     replace(page, BEGIN, END, table(results))
-    replace(page, BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
+    replace(page, BEGIN_QUANTIZED, END_QUANTIZED = "<!-- begin: model_table.py, quantized -->\n", "<!-- end: quantized -->\n"
+BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
 
 
 if __name__ == "__main__":

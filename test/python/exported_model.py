@@ -1,6 +1,7 @@
 """Compiles an exported model and compares it with ONNX Runtime."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,27 @@ def convert_floats(model: onnx.ModelProto, source: int, target: int) -> None:
                 attribute.i = target
 
 
+def _write_norms_out(graph: onnx.GraphProto) -> None:
+    """Norms of queries and keys in GroupQueryAttention, which ONNX Runtime does on GPUs only, as operators in front of it."""
+    nodes, sizes = [], {tensor.name: tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) == 1}
+    for node in graph.node:
+        for operand, weight in ((0, 14), (1, 15)):
+            if node.op_type != "GroupQueryAttention" or len(node.input) <= weight or not node.input[weight]:
+                continue
+            epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "qk_norm_epsilon"), 1e-6)
+            name, scale = f"{node.name}.norm{operand}", node.input[weight]
+            for part, shape in (("heads", [0, 0, -1, sizes[scale]]), ("row", [0, 0, -1])):
+                graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), f"{name}.{part}"))
+            nodes += [onnx.helper.make_node("Reshape", [node.input[operand], f"{name}.heads"], [f"{name}.in"]),
+                      onnx.helper.make_node("SimplifiedLayerNormalization", [f"{name}.in", scale], [f"{name}.out"], epsilon=epsilon),
+                      onnx.helper.make_node("Reshape", [f"{name}.out", f"{name}.row"], [name])]
+            node.input[operand], node.input[weight] = name, ""
+        nodes.append(node)
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def reference_logits(path: Path, head_size: int) -> np.ndarray:
     """f32 [tokens, vocabulary] of TOKENS by ONNX Runtime: a few tokens at first, then one by one, so that its cache moves, too.
 
@@ -57,6 +79,7 @@ def reference_logits(path: Path, head_size: int) -> np.ndarray:
         for attribute in node.attribute:
             if attribute.name == "accuracy_level":
                 attribute.i = 0
+    _write_norms_out(model.graph)
     copy = path.with_name("reference.onnx")
     onnx.save(model, copy)
     options = onnxruntime.SessionOptions()
@@ -79,10 +102,14 @@ def reference_logits(path: Path, head_size: int) -> np.ndarray:
     return np.concatenate(logits)
 
 
+def open_session(target: Path) -> elutq.Session:
+    return elutq.Model(target.with_name(f"lib{target.name}.so")).session()
+
+
 def compiled_logits(path: Path, target: Path, quantize: str) -> tuple[np.ndarray, np.ndarray]:
     """f32 [tokens, vocabulary] by decode; and from row PROMPT - 1 on by prefill of PROMPT tokens, then decode."""
     elutq.compile(path, target, emit="lib", quantize=quantize, arguments=[f"--chunk={CHUNK}", "--kv-cache=f32", "--max-context=64"])
-    session = elutq.Model(target.with_name(f"lib{target.name}.so")).session()
+    session = open_session(target)
     decoded = np.stack([session.decode(int(token)) for token in TOKENS])
     session.reset()
     prefilled = np.stack([session.prefill(TOKENS[:PROMPT]), *(session.decode(int(token)) for token in TOKENS[PROMPT:])])
@@ -95,3 +122,13 @@ def error_of(path: Path, target: Path, head_size: int, quantize: str = "none") -
     expected = reference_logits(path, head_size)
     difference = max(np.abs(decoded - expected).max(), np.abs(prefilled - expected[PROMPT - 1:]).max())
     return float(difference / np.abs(expected).max())
+
+
+def decode_speed(target: Path) -> float:
+    """Tokens per second of the model that `error_of` compiled: the fastest step of decode among TOKENS."""
+    session, fastest = open_session(target), float("inf")
+    for token in TOKENS:
+        begin = time.perf_counter()
+        session.decode(int(token))
+        fastest = min(fastest, time.perf_counter() - begin)
+    return 1 / fastest

@@ -183,7 +183,8 @@ def RecognizeONNXPass : Pass<"recognize-onnx", "::mlir::ModuleOp"> {
 
     - attention with a cache: `Softmax(Q K^T * scale + mask) V`, where K and V are a past that is an input, joined with the new rows by
       Concat. The factors may stand before or behind the product, a softcap in between, and heads of K and V may be repeated for groups of
-      queries. It becomes `onnx.Attention`. Heads repeated in front of an `onnx.Attention` are taken before the repetition, too.
+      queries. It becomes `onnx.Attention`, and so does `onnx.contrib.MultiHeadAttention` of such keys and values. Heads repeated in front of an
+      `onnx.Attention` are taken before the repetition, too.
     - quantized weights: `DequantizeLinear` of constants of 2, 4 or 8 bits, per tensor, per row, or in blocks along K of a multiple of 16, behind
       it `Transpose` or `Cast`, and MatMul, Gemm or Gather. They become `onnx.contrib.MatMulNBits` and `onnx.contrib.GatherBlockQuantized` with
       the same codes. Where it is read by something else, the floats become a constant.

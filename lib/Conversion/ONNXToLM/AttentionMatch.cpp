@@ -120,8 +120,7 @@ static FailureOr<AttentionSite> matchContrib(onnx::ContribGroupQueryAttentionOp 
   site.op = op;
   auto refuse = [&](const Twine &what) -> LogicalResult { return emitNodeError(op) << what << " is not supported"; };
   for (auto [operand, name] : {std::pair(op.getAttentionBias(), "attention_bias"), std::pair(op.getHeadSink(), "head_sink"),
-                               std::pair(op.getKScale(), "k_scale"), std::pair(op.getVScale(), "v_scale"),
-                               std::pair(op.getQNormWeight(), "q_norm_weight"), std::pair(op.getKNormWeight(), "k_norm_weight")})
+                               std::pair(op.getKScale(), "k_scale"), std::pair(op.getVScale(), "v_scale")})
     if (!isAbsent(operand))
       return refuse(Twine("the operand ") + name);
   if (!isAbsent(op.getOutputQk()) && !op.getOutputQk().use_empty())
@@ -158,6 +157,16 @@ static FailureOr<AttentionSite> matchContrib(onnx::ContribGroupQueryAttentionOp 
   site.softcap = op.getSoftcap().convertToFloat();
   int64_t window = op.getLocalWindowSize();
   site.window = window > 0 ? window : 0;
+  for (auto [weight, norm, name] : {std::tuple(op.getQNormWeight(), &site.queryNorm, "q_norm_weight"),
+                                    std::tuple(op.getKNormWeight(), &site.keyNorm, "k_norm_weight")}) {
+    if (isAbsent(weight))
+      continue;
+    auto type = getStaticType(weight);
+    if (!type || type.getRank() != 1 || type.getDimSize(0) != site.headSize)
+      return emitNodeError(op) << "expected the operand " << name << " to have the size of a head, " << site.headSize, failure();
+    *norm = weight;
+  }
+  site.normEpsilon = op.getQkNormEpsilonAttr();
   if (op.getDoRotary()) {
     site.cos = op.getCosCache();
     site.sin = op.getSinCache();

@@ -70,6 +70,15 @@ static Value readTable(OpBuilder &builder, Location loc, Value table, const Entr
   return reshape(builder, loc, rows, {entry.rows, 1, cast<RankedTensorType>(table.getType()).getDimSize(1)});
 }
 
+/// An RMS norm of each row of the last dimension.
+static Value normalizeHeads(OpBuilder &builder, Location loc, Value heads, Value weight, FloatAttr epsilon) {
+  OperationState state(loc, onnx::RMSNormalizationOp::getOperationName());
+  state.addOperands({heads, weight});
+  state.addTypes(heads.getType());
+  state.addAttribute("epsilon", epsilon);
+  return builder.create(state)->getResult(0);
+}
+
 /// Replaces the output of the attention op by `result` `[M, heads, size]`.
 static void replaceOutput(OpBuilder &builder, Value output, Value result, const EntryContext &entry, const AttentionSite &site) {
   Location loc = site.op->getLoc();
@@ -109,6 +118,10 @@ FailureOr<SiteCaches> rewriteAttention(OpBuilder &builder, const AttentionSite &
     key = slice(builder, loc, packed, 1, builder.getIndexAttr(site.heads), site.kvHeads);
     value = slice(builder, loc, packed, 1, builder.getIndexAttr(site.heads + site.kvHeads), site.kvHeads);
   }
+  if (site.queryNorm)
+    query = normalizeHeads(builder, loc, query, site.queryNorm, site.normEpsilon);
+  if (site.keyNorm)
+    key = normalizeHeads(builder, loc, key, site.keyNorm, site.normEpsilon);
   if (site.cos) {
     Value cos = readTable(builder, loc, site.cos, entry), sin = readTable(builder, loc, site.sin, entry);
     query = rotary(builder, loc, query, cos, sin, site.interleaved);

@@ -29,6 +29,9 @@ struct AttentionSite {
   /// Tables of a rotary embedding that the op does itself, or null.
   mlir::Value cos, sin;
   bool interleaved = false;
+  /// Weights `[size]` of an RMS norm of each head of queries and keys, in front of the rotary embedding; null where there is none.
+  mlir::Value queryNorm, keyNorm;
+  mlir::FloatAttr normEpsilon;
 };
 
 /// An error at a node of the model, which it names.

@@ -23,6 +23,20 @@ using namespace mlir;
 using namespace elutq;
 using namespace elutq::normalize;
 
+Value normalize::createNode(OpBuilder &builder, Location loc, StringRef name, ValueRange operands, RankedTensorType type,
+                            ArrayRef<NamedAttribute> attributes) {
+  OperationState state(loc, name, operands, TypeRange(type), attributes);
+  return builder.create(state)->getResult(0);
+}
+
+Value normalize::reshapeNode(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> shape) {
+  auto indexType = RankedTensorType::get({static_cast<int64_t>(shape.size())}, builder.getI64Type());
+  Value target = arith::ConstantOp::create(builder, loc, indexType, DenseElementsAttr::get(indexType, shape));
+  auto type = RankedTensorType::get(shape, cast<RankedTensorType>(value.getType()).getElementType());
+  return createNode(builder, loc, onnx::ReshapeOp::getOperationName(), {value, target}, type,
+                builder.getNamedAttr("allowzero", builder.getI64IntegerAttr(0)));
+}
+
 /// Writes a shape into the type of a result. The function's own results keep theirs.
 static void refineResult(OpResult result, ArrayRef<int64_t> shape) {
   auto type = dyn_cast<RankedTensorType>(result.getType());
@@ -117,7 +131,7 @@ struct RecognizeONNXPass : elutq::impl::RecognizeONNXPassBase<RecognizeONNXPass>
       // The shapes of a layer may be known only once the attention of the one before is found.
       while (!roles.pastAxis.empty()) {
         foldShapes(function, roles);
-        int64_t found = recognizeAttention(rewriter, function, roles);
+        int64_t found = recognizeMultiHead(rewriter, function) + recognizeAttention(rewriter, function, roles);
         numAttention += found;
         if (found == 0)
           break;

@@ -23,6 +23,16 @@ namespace elutq::normalize {
 /// What is known of the inputs before any attention is found: whatever an input is the front of is a past.
 InputRoles findRoles(mlir::func::FuncOp function);
 
+/// An operation of the onnx dialect with one result.
+mlir::Value createNode(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef name, mlir::ValueRange operands, mlir::RankedTensorType type,
+                       llvm::ArrayRef<mlir::NamedAttribute> attributes = {});
+
+/// `value` by `onnx.Reshape`, with a static shape.
+mlir::Value reshapeNode(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, llvm::ArrayRef<int64_t> shape);
+
+/// `onnx.contrib.MultiHeadAttention` of keys and values that a cache is part of becomes `onnx.Attention`. Returns how many did.
+int64_t recognizeMultiHead(mlir::IRRewriter &rewriter, mlir::func::FuncOp function);
+
 /// Products with keys and values of a cache around a Softmax become `onnx.Attention`. Heads that a model repeats for its groups of
 /// queries are taken before the repetition, of `onnx.Attention` as well. Returns how many attentions were composed.
 int64_t recognizeAttention(mlir::IRRewriter &rewriter, mlir::func::FuncOp function, const InputRoles &roles);

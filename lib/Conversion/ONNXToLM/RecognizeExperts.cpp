@@ -115,48 +115,34 @@ static Value getExpert(OpBuilder &builder, Location loc, Value weights, int64_t 
   return arith::ConstantOp::create(builder, loc, matrix, DenseResourceElementsAttr::get(matrix, handle));
 }
 
-static Value create(OpBuilder &builder, Location loc, StringRef name, ValueRange operands, RankedTensorType type,
-                    ArrayRef<NamedAttribute> attributes = {}) {
-  OperationState state(loc, name, operands, TypeRange(type), attributes);
-  return builder.create(state)->getResult(0);
-}
-
-static Value reshapeTo(OpBuilder &builder, Location loc, Value value, ArrayRef<int64_t> shape) {
-  auto indexType = RankedTensorType::get({static_cast<int64_t>(shape.size())}, builder.getI64Type());
-  Value target = arith::ConstantOp::create(builder, loc, indexType, DenseElementsAttr::get(indexType, shape));
-  auto type = RankedTensorType::get(shape, cast<RankedTensorType>(value.getType()).getElementType());
-  return create(builder, loc, onnx::ReshapeOp::getOperationName(), {value, target}, type,
-                builder.getNamedAttr("allowzero", builder.getI64IntegerAttr(0)));
-}
-
 static Value rewrite(OpBuilder &builder, ExpertProduct match) {
   Location loc = match.product.getLoc();
   Type element = cast<RankedTensorType>(match.product.getType()).getElementType();
   auto type = RankedTensorType::get({match.rows, match.outputs}, element);
   auto flags = RankedTensorType::get({match.rows, 1}, builder.getI1Type());
   auto numberType = RankedTensorType::get({}, builder.getI64Type());
-  Value x = reshapeTo(builder, loc, match.x, {match.rows, match.inputs}), chosen = reshapeTo(builder, loc, match.chosen, {match.rows, 1}), result;
+  Value x = reshapeNode(builder, loc, match.x, {match.rows, match.inputs}), chosen = reshapeNode(builder, loc, match.chosen, {match.rows, 1}), result;
   for (int64_t expert = 0; expert < match.experts; ++expert) {
     Location own = NameLoc::get(builder.getStringAttr(getNodeName(loc) + ".expert" + Twine(expert)));
     Value matrix = getExpert(builder, own, match.weights, expert);
     auto matrixType = RankedTensorType::get({match.inputs, match.outputs}, cast<RankedTensorType>(matrix.getType()).getElementType());
     if (!match.transposed)
-      matrix = create(builder, own, onnx::TransposeOp::getOperationName(), matrix, matrixType,
-                      builder.getNamedAttr("perm", builder.getDenseI64ArrayAttr({1, 0})));
+      matrix = createNode(builder, own, onnx::TransposeOp::getOperationName(), matrix, matrixType,
+                          builder.getNamedAttr("perm", builder.getDenseI64ArrayAttr({1, 0})));
     constexpr int64_t kFloat = 1; // onnx::TensorProto::FLOAT
     if (matrixType.getElementType() != element)
-      matrix = create(builder, own, onnx::CastOp::getOperationName(), matrix, matrixType.clone(element),
-                      builder.getNamedAttr("to", builder.getI64IntegerAttr(kFloat)));
-    Value product = create(builder, own, onnx::MatMulOp::getOperationName(), {x, matrix}, type);
+      matrix = createNode(builder, own, onnx::CastOp::getOperationName(), matrix, matrixType.clone(element),
+                          builder.getNamedAttr("to", builder.getI64IntegerAttr(kFloat)));
+    Value product = createNode(builder, own, onnx::MatMulOp::getOperationName(), {x, matrix}, type);
     if (!result) {
       result = product;
       continue;
     }
     Value number = arith::ConstantOp::create(builder, own, numberType, DenseElementsAttr::get(numberType, expert));
-    Value isChosen = create(builder, own, onnx::EqualOp::getOperationName(), {chosen, number}, flags);
-    result = create(builder, own, onnx::WhereOp::getOperationName(), {isChosen, product, result}, type);
+    Value isChosen = createNode(builder, own, onnx::EqualOp::getOperationName(), {chosen, number}, flags);
+    result = createNode(builder, own, onnx::WhereOp::getOperationName(), {isChosen, product, result}, type);
   }
-  return reshapeTo(builder, loc, result, cast<RankedTensorType>(match.product.getType()).getShape());
+  return reshapeNode(builder, loc, result, cast<RankedTensorType>(match.product.getType()).getShape());
 }
 
 int64_t recognizeExperts(IRRewriter &rewriter, func::FuncOp function) {

@@ -8,6 +8,7 @@
 #include "SymbolicIndex.h"
 #include "elutq/Conversion/ONNXCommon.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
+#include <limits>
 
 using namespace mlir;
 
@@ -297,8 +298,24 @@ std::optional<Symbolic> SymbolicEvaluator::computeBinary(Operation *op) {
   return result;
 }
 
+/// Where both operands run over the new rows, one along the last dimension and one along that in front of it, the last one counts keys: those from P
+/// on. What is in front of them such a triangle does not say; it can only be run without a past.
+static void readColumnsAsKeys(Operation *op, Symbolic &lhs, Symbolic &rhs) {
+  int64_t rank = rankOf(op->getResult(0));
+  auto axisOf = [&](const Symbolic &side, int64_t number) { return side.queryAxis < 0 ? -1 : side.queryAxis + rank - rankOf(op->getOperand(number)); };
+  int64_t left = axisOf(lhs, 0), right = axisOf(rhs, 1);
+  if (rank < 2 || std::max(left, right) != rank - 1 || std::min(left, right) != rank - 2 || lhs.keyAxis >= 0 || rhs.keyAxis >= 0)
+    return;
+  Symbolic &columns = left > right ? lhs : rhs;
+  std::swap(columns.queryAxis, columns.keyAxis);
+  for (Affine &form : columns.elements)
+    std::swap(form.query, form.key);
+}
+
 std::optional<Symbolic> SymbolicEvaluator::computeCompare(Operation *op) {
   std::optional<Symbolic> lhs = evaluate(op->getOperand(0)), rhs = evaluate(op->getOperand(1));
+  if (lhs && rhs)
+    readColumnsAsKeys(op, *lhs, *rhs);
   if (!lhs || !rhs || lhs->isBool || rhs->isBool || lhs->isVector || rhs->isVector || !sameAxes(op, *lhs, *rhs))
     return std::nullopt;
   Symbolic result;
@@ -377,18 +394,28 @@ std::optional<Symbolic> SymbolicEvaluator::computeSizes(onnx::WhereOp where) {
   return result;
 }
 
+/// Numbers from here on hide a key.
+static constexpr double kHidden = -1e4;
+
+/// A number that all elements are, or minus infinity where they hide every key.
+std::optional<double> SymbolicEvaluator::getMaskNumber(Value value) {
+  if (std::optional<double> number = getConstantNumber(value))
+    return number;
+  std::optional<Symbolic> mask = evaluate(value);
+  return mask && mask->isBool && mask->isFalse ? std::optional(-std::numeric_limits<double>::infinity()) : std::nullopt;
+}
+
 /// Where(visible, 0, very negative) is the mask as numbers; the condition stands for it.
 std::optional<Symbolic> SymbolicEvaluator::computeSelect(Operation *op) {
   auto where = cast<onnx::WhereOp>(op);
   if (isa<IntegerType>(cast<ShapedType>(where.getType()).getElementType()))
     return computeSizes(where);
-  std::optional<double> yes = getConstantNumber(where.getX()), no = getConstantNumber(where.getY());
+  std::optional<double> yes = getMaskNumber(where.getX()), no = getMaskNumber(where.getY());
   if (!yes || !no || !isa<FloatType>(cast<ShapedType>(where.getType()).getElementType()))
     return std::nullopt;
   std::optional<Symbolic> condition = evaluate(where.getCondition());
   if (!condition || !condition->isBool || rankOf(where.getCondition()) != rankOf(where.getResult()))
     return std::nullopt;
-  constexpr double kHidden = -1e4;
   if (*yes == 0.0 && *no <= kHidden)
     return condition;
   if (*no == 0.0 && *yes <= kHidden && condition->conditions.size() == 1 && !condition->isFalse) {
@@ -632,6 +659,8 @@ std::optional<CausalMask> matchMask(SymbolicEvaluator &evaluator, Value mask, in
       (symbolic->keyAxis >= 0 && symbolic->keyAxis != rank - 1))
     return std::nullopt;
   CausalMask result;
+  // One row sees all keys there are.
+  result.isCausal = rows == 1;
   for (Affine form : symbolic->conditions) {
     // The one row of decode is at position P.
     if (rows == 1) {

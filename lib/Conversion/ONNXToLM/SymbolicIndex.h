@@ -80,6 +80,7 @@ private:
   std::optional<Symbolic> computeReshape(mlir::Operation *op);
   std::optional<Symbolic> computeVectorOp(mlir::Operation *op);
   std::optional<Symbolic> computeSelect(mlir::Operation *op);
+  std::optional<double> getMaskNumber(mlir::Value value);
   std::optional<Symbolic> computeSizes(onnx::WhereOp where);
   std::optional<Symbolic> computeSizeOf(mlir::Value data, mlir::Value indices);
   std::optional<Symbolic> computeConstantOfShape(onnx::ConstantOfShapeOp op);
@@ -87,6 +88,8 @@ private:
   std::optional<Symbolic> computeTriangle(onnx::TriluOp op);
   std::optional<Symbolic> computeMaskedBy(onnx::MulOp op);
   std::optional<Symbolic> computeOverwritten(onnx::ScatterNDOp op);
+  std::optional<Symbolic> computeChosen(onnx::WhereOp op);
+  std::optional<double> evaluateNumber(mlir::Value value);
   bool isNeverZero(mlir::Value value);
   std::optional<Affine> evaluateSliceSize(onnx::SliceOp op, int64_t dim);
   std::optional<Affine> evaluateLength(onnx::RangeOp op);

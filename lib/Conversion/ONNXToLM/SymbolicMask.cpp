@@ -8,6 +8,9 @@
 // transformers up to 4.5x makes the mask of a layer so (`_prepare_4d_causal_attention_mask_with_cache_position`): the triangle above the diagonal of a
 // matrix of very negative numbers, times the keys behind the query's position; then, over all of it, the same with padded keys hidden, too.
 //
+// onnxruntime-genai's model builder adds two for MultiHeadAttention: Where(mask == 0, very negative, 0), and a triangle over the new rows alone,
+// Where(Range < Range + 1, 0, very negative), expanded to all keys: it can be run for one row, or without a past.
+//
 //===----------------------------------------------------------------------===//
 
 #include "SymbolicIndex.h"
@@ -119,6 +122,44 @@ std::optional<Symbolic> SymbolicEvaluator::computeOverwritten(onnx::ScatterNDOp 
   return updates && updates->isBool && rankOf(op.getUpdates()) == 4 ? updates : std::nullopt;
 }
 
+/// A number that all elements of a float tensor are, of the attention mask, which is 1, too.
+std::optional<double> SymbolicEvaluator::evaluateNumber(Value value) {
+  if (std::optional<double> number = getConstantNumber(value))
+    return number;
+  Operation *op = value.getDefiningOp();
+  if (auto castOp = dyn_cast_if_present<onnx::CastOp>(op)) {
+    std::optional<Symbolic> input = isFloat(castOp.getInput()) ? std::nullopt : evaluate(castOp.getInput());
+    bool isNumber = input && !input->isBool && !input->isVector && input->queryAxis < 0 && input->keyAxis < 0 && input->elements.front().isConstant();
+    return isNumber ? std::optional<double>(input->elements.front().constant) : std::nullopt;
+  }
+  if (auto difference = dyn_cast_if_present<onnx::SubOp>(op)) {
+    std::optional<double> a = evaluateNumber(difference.getA()), b = evaluateNumber(difference.getB());
+    return a && b ? std::optional(*a - *b) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// One branch of a condition that is known. Zeros show every key.
+std::optional<Symbolic> SymbolicEvaluator::computeChosen(onnx::WhereOp op) {
+  auto isTrue = [&]() -> std::optional<bool> {
+    auto castOp = op.getCondition().getDefiningOp<onnx::CastOp>();
+    if (castOp && isFloat(castOp.getInput())) {
+      std::optional<double> number = evaluateNumber(castOp.getInput());
+      return number ? std::optional(*number != 0) : std::nullopt;
+    }
+    std::optional<Symbolic> condition = evaluate(op.getCondition());
+    return condition && condition->isBool && condition->conditions.empty() ? std::optional(!condition->isFalse) : std::nullopt;
+  }();
+  if (!isTrue)
+    return std::nullopt;
+  Value branch = *isTrue ? op.getX() : op.getY();
+  if (evaluateNumber(branch) != 0.0)
+    return evaluate(branch);
+  Symbolic result;
+  result.isBool = true;
+  return result;
+}
+
 /// What only masks consist of; `std::nullopt` for all other ops.
 std::optional<Symbolic> SymbolicEvaluator::computeMask(Operation *op) {
   Symbolic result;
@@ -142,11 +183,18 @@ std::optional<Symbolic> SymbolicEvaluator::computeMask(Operation *op) {
       if (getConstantNumber(op->getOperand(side)) == 0.0 && isNeverZero(op->getOperand(1 - side)))
         return result;
   }
-  // One branch of a condition that is known.
-  if (auto where = dyn_cast<onnx::WhereOp>(op); where && isFloat(where.getResult())) {
-    std::optional<Symbolic> condition = evaluate(where.getCondition());
-    if (condition && condition->isBool && condition->conditions.empty())
-      return evaluate(condition->isFalse ? where.getY() : where.getX());
+  if (auto where = dyn_cast<onnx::WhereOp>(op); where && isFloat(where.getResult()))
+    return computeChosen(where);
+  // Both have to show a key.
+  if (isa<onnx::AddOp>(op) && isFloat(op->getResult(0)))
+    return computeLogic(op);
+  // The same for all heads.
+  if (auto tile = dyn_cast<onnx::TileOp>(op)) {
+    std::optional<SmallVector<int64_t>> repeats = getConstantInts(tile.getRepeats());
+    int64_t rank = rankOf(tile.getResult());
+    bool isKept = repeats && rank >= 2 && static_cast<int64_t>(repeats->size()) == rank && (*repeats)[rank - 1] == 1 && (*repeats)[rank - 2] == 1;
+    std::optional<Symbolic> mask = isKept ? evaluate(tile.getInput()) : std::nullopt;
+    return mask && mask->isBool ? mask : std::nullopt;
   }
   return std::nullopt;
 }

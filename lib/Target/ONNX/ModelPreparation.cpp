@@ -118,6 +118,23 @@ static void visitDims(google::protobuf::RepeatedPtrField<::onnx::ValueInfoProto>
         visitor(dim);
 }
 
+/// The value of a dimension that exporters name by what it is the sum of: "past_sequence_length + sequence_length".
+static std::optional<int64_t> evaluateSum(StringRef name, const StringMap<int64_t> &bindings) {
+  SmallVector<StringRef> terms;
+  name.split(terms, '+');
+  int64_t sum = 0;
+  for (StringRef term : terms) {
+    int64_t number;
+    auto binding = bindings.find(term.trim());
+    if (binding != bindings.end())
+      number = binding->second;
+    else if (term.trim().getAsInteger(10, number))
+      return std::nullopt;
+    sum += number;
+  }
+  return sum > 0 ? std::optional(sum) : std::nullopt;
+}
+
 Error bindDimensions(::onnx::ModelProto &model, const StringMap<int64_t> &bindings) {
   ::onnx::GraphProto &graph = *model.mutable_graph();
   std::set<std::string> names;
@@ -134,9 +151,13 @@ Error bindDimensions(::onnx::ModelProto &model, const StringMap<int64_t> &bindin
                                Twine(binding.getValue()));
   }
   auto bind = [&](auto &dim) {
-    auto binding = dim.has_dim_param() ? bindings.find(dim.dim_param()) : bindings.end();
+    if (!dim.has_dim_param())
+      return;
+    auto binding = bindings.find(dim.dim_param());
     if (binding != bindings.end())
       dim.set_dim_value(binding->second);
+    else if (std::optional<int64_t> sum = evaluateSum(dim.dim_param(), bindings))
+      dim.set_dim_value(*sum);
   };
   visitDims(*graph.mutable_input(), bind);
   visitDims(*graph.mutable_output(), bind);

@@ -176,6 +176,18 @@ static void inferGroupQueryAttention(InferenceContext &context) {
   getMutableShape(context, 0) = query;
 }
 
+/// Queries `[batch, rows, heads * size]` in, as many rows of the values' width out.
+static void inferMultiHeadAttention(InferenceContext &context) {
+  for (size_t output : {0, 1, 2, 3})
+    copyType(context, 0, output);
+  if (!::onnx::hasInputShape(context, 0) || ::onnx::getInputShape(context, 0).dim_size() != 3)
+    return;
+  TensorShapeProto query = ::onnx::getInputShape(context, 0);
+  if (context.getNumInputs() > 2 && ::onnx::hasInputShape(context, 2) && ::onnx::getInputShape(context, 2).dim_size() == 3)
+    *query.mutable_dim(2) = ::onnx::getInputShape(context, 2).dim(2);
+  getMutableShape(context, 0) = query;
+}
+
 static ::onnx::InferenceFunction getInference(llvm::StringRef domain, llvm::StringRef name) {
   if (domain == kElutqDomain)
     return name == "HLQMatMul" ? inferQuantizedMatMul : inferHLQGather;
@@ -185,6 +197,8 @@ static ::onnx::InferenceFunction getInference(llvm::StringRef domain, llvm::Stri
     return inferGatherBlockQuantized;
   if (name == "GroupQueryAttention")
     return inferGroupQueryAttention;
+  if (name == "MultiHeadAttention")
+    return inferMultiHeadAttention;
   if (name == "SimplifiedLayerNormalization")
     return inferSimplifiedNorm;
   if (name.starts_with("Skip"))

@@ -11,6 +11,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/xxhash.h"
 
 #include <limits>
 #include <set>
@@ -275,7 +276,9 @@ Expected<TensorBytes> TensorReader::read(const TensorProto &tensor, RankedTensor
       *copy = tensor.raw_data();
     else if (!convertTypedData(tensor, *copy))
       return createStringError(what + " holds a value that does not fit its type");
-    result = {ArrayRef(copy->data(), copy->size()), copy, (model.file->getIdentity() + ":" + tensor.name()).str()};
+    // A name does not tell them: what follows from the shapes of an import has other values in the next one.
+    XXH128_hash_t hash = xxh3_128bits(ArrayRef(reinterpret_cast<const uint8_t *>(copy->data()), copy->size()));
+    result = {ArrayRef(copy->data(), copy->size()), copy, (Twine(hash.high64) + ":" + Twine(hash.low64) + ":" + Twine(copy->size())).str()};
   }
   if (result.bytes.size() != size)
     return createStringError(what + ": expected " + Twine(size) + " bytes of data for its shape, but got " +

@@ -20,7 +20,8 @@
 namespace elutq {
 
 struct ImportOptions {
-  /// Values for symbolic dimensions of the inputs, by name. The shapes that follow from them are inferred.
+  /// Values for symbolic dimensions of the inputs, by name. Dimensions that are named by a sum ("past + sequence") follow from those of its
+  /// terms, and all other shapes are inferred.
   llvm::StringMap<int64_t> dimBindings;
   /// If set, gets the paths of the files that hold external data: they stay mapped, so nothing may be written to them.
   std::vector<std::string> *externalFiles = nullptr;
