@@ -216,7 +216,9 @@ def LMBuildEntryPass : Pass<"lm-build-entry", "::mlir::ModuleOp"> {
     ```
 
     `onnx.Attention` and `onnx.contrib.GroupQueryAttention` become `lm.cache_append` and `lm.attention`; the caches are
-    paired with the model's past and present values through these ops, in their order, never by name. The mask is understood by
+    paired with the model's past and present values through these ops, in their order, never by name. The past is an operand, or joined with the new
+    rows by `onnx.Concat`, or a cache of fixed size into which `onnx.TensorScatter` writes them at the position of the first one, and of which
+    `onnx.Attention` reads `nonpad_kv_seqlen` positions. The mask is understood by
     what it computes: `k <= q`, and `k > q - window` for a sliding window, over the positions of keys and queries; any
     other mask is an error. Position ids become `position + i`; the attention mask and the lengths of the past
     disappear. Only row `count - 1` enters the output head. `CAP` is `max-context`, or `window + chunk` where less, rounded up to

@@ -26,7 +26,7 @@ InFlightDiagnostic emitNodeError(Operation *op) {
 
 bool isAttention(Operation *op) { return isa<onnx::AttentionOp, onnx::ContribGroupQueryAttentionOp>(op); }
 
-static BlockArgument findArgument(Value value) {
+BlockArgument findArgument(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (!isa<onnx::CastOp, onnx::IdentityOp>(op))
       return nullptr;
@@ -35,15 +35,28 @@ static BlockArgument findArgument(Value value) {
   return dyn_cast<BlockArgument>(value);
 }
 
-/// Finds the past of one operand: given directly, or joined with the new rows by a Concat that is also the present value.
+/// Finds the past of one operand: given directly, or joined with the new rows by a Concat that is also the present value, or a cache of fixed size
+/// that TensorScatter writes them into, from `start` on.
 static LogicalResult matchPast(Operation *op, StringRef what, Value past, Value present, Value &newRows, BlockArgument &argument,
-                               Value &presentValue) {
+                               Value &presentValue, Value *start = nullptr) {
   if (!isAbsent(past)) {
     argument = findArgument(past);
     presentValue = isAbsent(present) ? nullptr : present;
     if (argument)
       return success();
     return emitNodeError(op) << "expected the past " << what << " to be an input of the model";
+  }
+  if (auto scatter = newRows.getDefiningOp<onnx::TensorScatterOp>(); scatter && start) {
+    auto type = dyn_cast<RankedTensorType>(newRows.getType());
+    argument = findArgument(scatter.getPastCache());
+    if (!argument || !type || isAbsent(scatter.getWriteIndices()) || scatter.getMode() != "linear" ||
+        normalizeAxis(static_cast<int64_t>(scatter.getAxis()), type.getRank()) != type.getRank() - 2)
+      return emitNodeError(op) << "expected its " << what << " to be an input of the model into which TensorScatter writes along the positions, "
+                                  "in the mode \"linear\" and with write_indices";
+    presentValue = newRows;
+    *start = scatter.getWriteIndices();
+    newRows = scatter.getUpdate();
+    return success();
   }
   auto concat = newRows.getDefiningOp<onnx::ConcatOp>();
   auto type = dyn_cast<RankedTensorType>(newRows.getType());
@@ -56,7 +69,7 @@ static LogicalResult matchPast(Operation *op, StringRef what, Value past, Value 
       return success();
     }
   }
-  return emitNodeError(op) << "expected a past " << what << ", as an operand or joined by Concat: attention without a cache is not supported";
+  return emitNodeError(op) << "expected a past " << what << ", as an operand, joined by Concat or written by TensorScatter: attention without a cache is not supported";
 }
 
 /// An error about an attention op whose operands lack static shapes. Where they come from a node that the importer did not understand,
@@ -99,13 +112,14 @@ static FailureOr<AttentionSite> matchStandard(onnx::AttentionOp op, int64_t rows
   site.query = op.getQ();
   site.key = op.getK();
   site.value = op.getV();
-  if (!isAbsent(op.getNonpadKvSeqlen()))
-    return emitNodeError(op) << "the operand nonpad_kv_seqlen is not supported", failure();
   if (!isAbsent(op.getQkMatmulOutput()) && !op.getQkMatmulOutput().use_empty())
     return emitNodeError(op) << "the result qk_matmul_output is not supported", failure();
-  if (failed(matchPast(op, "key", op.getPastKey(), op.getPresentKey(), site.key, site.pastKey, site.presentKey)) ||
-      failed(matchPast(op, "value", op.getPastValue(), op.getPresentValue(), site.value, site.pastValue, site.presentValue)))
+  if (failed(matchPast(op, "key", op.getPastKey(), op.getPresentKey(), site.key, site.pastKey, site.presentKey, &site.keyStart)) ||
+      failed(matchPast(op, "value", op.getPastValue(), op.getPresentValue(), site.value, site.pastValue, site.presentValue, &site.valueStart)))
     return failure();
+  site.validLength = isAbsent(op.getNonpadKvSeqlen()) ? Value() : op.getNonpadKvSeqlen();
+  if (!site.keyStart != !site.valueStart || (site.validLength && !site.keyStart))
+    return emitNodeError(op) << "expected keys and values of one kind of cache, and nonpad_kv_seqlen only with those that TensorScatter writes", failure();
   site.heads = op.getQNumHeads().value_or(0);
   site.kvHeads = op.getKvNumHeads().value_or(0);
   if (failed(matchSizes(site, rows)))
@@ -186,11 +200,25 @@ FailureOr<AttentionSite> matchAttention(Operation *op, int64_t rows) {
   return matchContrib(cast<onnx::ContribGroupQueryAttentionOp>(op), rows);
 }
 
+/// Whether a vector holds one number, which is `expected`.
+static bool isNumber(SymbolicEvaluator &evaluator, Value value, const Affine &expected) {
+  std::optional<Symbolic> number = evaluator.evaluate(value);
+  return number && !number->isBool && number->elements.size() == 1 && number->queryAxis < 0 && number->keyAxis < 0 && number->elements.front() == expected;
+}
+
 LogicalResult matchVisibility(AttentionSite &site, SymbolicEvaluator &evaluator, int64_t rows) {
   auto op = dyn_cast<onnx::AttentionOp>(site.op);
   if (!op)
     return success();
+  for (Value start : {site.keyStart, site.valueStart})
+    if (start && !isNumber(evaluator, start, {0, 1}))
+      return emitNodeError(op) << "expected TensorScatter to write at the position of the first new row";
+  if (site.validLength && !isNumber(evaluator, site.validLength, {rows, 1}))
+    return emitNodeError(op) << "expected nonpad_kv_seqlen to be the number of positions, new ones included";
+  // Without a length, queries count from the beginning of a cache of fixed size.
   bool isCausal = op.getIsCausal() != 0;
+  if (isCausal && site.keyStart && !site.validLength)
+    return emitNodeError(op) << "expected nonpad_kv_seqlen beside is_causal, for its cache of fixed size begins at position 0";
   if (!isAbsent(op.getAttnMask())) {
     std::optional<CausalMask> mask = matchMask(evaluator, op.getAttnMask(), rows);
     if (!mask) {

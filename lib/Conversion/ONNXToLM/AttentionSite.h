@@ -21,6 +21,10 @@ struct AttentionSite {
   mlir::BlockArgument pastKey, pastValue;
   /// Keys and values with the new ones, or null.
   mlir::Value presentKey, presentValue;
+  /// Of caches of fixed size, which TensorScatter writes into: where it begins, for keys and for values; else null.
+  mlir::Value keyStart, valueStart;
+  /// How many positions of such a cache are read, or null.
+  mlir::Value validLength;
   /// The new rows: `[1, M, heads * size]` or `[1, heads, M, size]`. Key and value are null where the query packs all three.
   mlir::Value query, key, value;
   int64_t heads = 0, kvHeads = 0, headSize = 0;
@@ -37,13 +41,16 @@ struct AttentionSite {
 /// An error at a node of the model, which it names.
 mlir::InFlightDiagnostic emitNodeError(mlir::Operation *op);
 
+/// The argument of the function that `value` is, but for its element type, or null.
+mlir::BlockArgument findArgument(mlir::Value value);
+
 /// Whether `op` is an attention op.
 bool isAttention(mlir::Operation *op);
 
 /// Reads all but the mask.
 mlir::FailureOr<AttentionSite> matchAttention(mlir::Operation *op, int64_t rows);
 
-/// Reads the mask and checks that it is causal.
+/// Reads the mask and checks that it is causal, and that caches of fixed size are written and read at the position.
 mlir::LogicalResult matchVisibility(AttentionSite &site, SymbolicEvaluator &evaluator, int64_t rows);
 
 /// What an entry point hands to its attention ops.

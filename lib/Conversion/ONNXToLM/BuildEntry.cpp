@@ -162,8 +162,17 @@ LogicalResult EntryBuilder::findAttention() {
         failedAny = true;
         return;
       }
-      roles.pastAxis[past] = cast<ShapedType>(past.getType()).getRank() - 2;
+      auto type = cast<ShapedType>(past.getType());
+      if (!site->keyStart)
+        roles.pastAxis[past] = type.getRank() - 2;
+      else if (int64_t size = type.getDimSize(type.getRank() - 2); !ShapedType::isDynamic(size))
+        roles.slots = size;
     }
+    for (Value start : {site->keyStart, site->valueStart})
+      if (BlockArgument argument = start ? findArgument(start) : nullptr)
+        roles.starts.insert(argument);
+    if (BlockArgument argument = site->validLength ? findArgument(site->validLength) : nullptr)
+      roles.lengths.insert(argument);
     sites.push_back(*site);
   });
   if (failedAny)
@@ -175,7 +184,8 @@ LogicalResult EntryBuilder::findAttention() {
 
 LogicalResult EntryBuilder::findOtherInputs() {
   for (BlockArgument argument : function.getArguments()) {
-    if (argument == tokens || argument == roles.positionIds || roles.pastAxis.contains(argument))
+    bool isCache = llvm::any_of(sites, [&](const AttentionSite &site) { return argument == site.pastKey || argument == site.pastValue; });
+    if (argument == tokens || argument == roles.positionIds || isCache || roles.starts.contains(argument) || roles.lengths.contains(argument))
       continue;
     if (argument.use_empty())
       continue;

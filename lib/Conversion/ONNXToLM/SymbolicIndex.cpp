@@ -183,6 +183,10 @@ std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
     result.queryAxis = rankOf(value) - 1;
     return result;
   }
+  if (roles.starts.contains(value))
+    return uniform({0, 1});
+  if (roles.lengths.contains(value))
+    return uniform({roles.rows, 1});
   // There is no padding: every position may be seen.
   if (value == roles.attentionMask)
     return uniform({1});
@@ -432,7 +436,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeRange(Operation *op) {
     return std::nullopt;
   Affine first = evaluate(range.getStart())->elements.front(), length = *known;
   Symbolic result;
-  if (length == Affine{roles.rows, 1}) {
+  if (length == Affine{roles.rows, 1} || (roles.slots > 0 && length == Affine{roles.slots})) {
     // One entry per key.
     result = uniform(first + Affine{0, 0, 0, 1});
     result.keyAxis = 0;

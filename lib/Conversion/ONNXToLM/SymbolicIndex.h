@@ -52,6 +52,10 @@ struct InputRoles {
   mlir::Value attentionMask;
   /// Past keys and values, and the dimension that counts positions.
   llvm::DenseMap<mlir::Value, int64_t> pastAxis;
+  /// Inputs of one number: the position of the first new row, and how many positions there are with the new ones.
+  llvm::DenseSet<mlir::Value> starts, lengths;
+  /// Positions of caches of fixed size, or 0.
+  int64_t slots = 0;
   /// Rows of the graph.
   int64_t rows = 0;
 };
