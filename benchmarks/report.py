@@ -232,16 +232,18 @@ def load(path: pathlib.Path) -> list:
     return rows
 
 
-def source(row: dict) -> str:
-    """Where and how rows were measured, as far as they say so."""
-    place = ", ".join(row[key] for key in ("machine", "date") if key in row)
-    return (place + (f": `{row['command']}`" if "command" in row else "") + "\n\n") if place else ""
+def source(rows: list) -> str:
+    """Where and how rows were measured, as far as they say so; a line for each run that they are of."""
+    def line(row: dict) -> str:
+        place = ", ".join(row[key] for key in ("machine", "date") if key in row)
+        return (place + (f": `{row['command']}`" if "command" in row else "") + "\n\n") if place else ""
+    return "".join(dict.fromkeys(map(line, rows)))
 
 
 def kernel_section(path: pathlib.Path, docs: pathlib.Path) -> str:
     rows = load(path)
     goals, grid = [row for row in rows if is_goal(row)], [row for row in rows if not is_goal(row)]
-    text = f"## {'Products' if goals else 'All shapes'} on {rows[0]['isa']}\n\n" + source(rows[0])
+    text = f"## {'Products' if goals else 'All shapes'} on {rows[0]['isa']}\n\n" + source(rows)
     # Hundreds of products are no picture.
     picture = roofline(rows) if goals else ""
     if picture:
@@ -257,7 +259,7 @@ def model_section(path: pathlib.Path) -> str:
     keys = list(dict.fromkeys(key for row in rows for key, value in row.items()
                               if key not in hidden and not isinstance(value, (list, dict))))
     lines = [["" if row.get(key) is None else row[key] for key in keys] for row in rows]
-    return f"## Whole models ({path.stem})\n\n" + source(rows[0]) + table([key.replace("_", " ") for key in keys], lines)
+    return f"## Whole models ({path.stem})\n\n" + source(rows) + table([key.replace("_", " ") for key in keys], lines)
 
 
 ACCURACY = ("<!-- accuracy: written by scripts/bench report -->\n", "<!-- end of accuracy -->\n")

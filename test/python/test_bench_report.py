@@ -33,6 +33,7 @@ def test_sections_tables_and_pictures(tmp_path):
     (tmp_path / "kernels.json").write_text(json.dumps(rows))
     grid = [row(f"4096x8192 M{m} W2 g{group} t{threads}", m, 100.0 * m, group=group, threads=threads, **{**peer, "ratio": ratio})
             for m, group, threads, ratio in ((1, 128, 2, 2.0), (1, 128, 1, 0.5), (8, 128, 2, 3.0), (1, 32, 2, 0.9), (1, 32, 1, 4.0))]
+    grid[-1]["command"] = "scripts/bench kernels --only 32"
     (tmp_path / "kernels-grid.json").write_text(json.dumps(grid))
     (tmp_path / "kernels-avx2.json").write_text(json.dumps([{**rows[0], "isa": "avx2", "machine": "another machine"}]))
     (tmp_path / "model.json").write_text(json.dumps([{"name": "ELUTQ W4", "decode_tok_s": 120.5, "ratio": None}]))
@@ -46,6 +47,7 @@ def test_sections_tables_and_pictures(tmp_path):
     assert "| 4096 × 8192 | 2 | 310 (2.00×) | 50000 |" in text
     every = text[text.index("## All shapes on avx512vbmi"):text.index("## Whole models")]
     assert "| 32 | 1.90× (1 of 2) |  |" in every and "| 128 | 1.00× (1 of 2) | 3.00× (0 of 1) |" in every
+    assert "a machine, 2025-01-01: `scripts/bench kernels`\n\na machine, 2025-01-01: `scripts/bench kernels --only 32`\n\n" in every
     assert every.index("Groups of 128, 2 threads:\n\n| N × K | bits | M = 1 | M = 8 |") < every.index("Groups of 32, 2 threads:") < every.index("Groups of 128, 1 thread:")
     assert "| 4096 × 8192 | 2 | 100 (2.00×) | 800 (3.00×) |" in every and "Groups of 32, 1 thread" not in every
     assert not (tmp_path / "docs" / "roofline-grid.svg").exists()
