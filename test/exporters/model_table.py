@@ -88,8 +88,8 @@ def replace(page: Path, begin: str, end: str, text: str) -> None:
 def main() -> None:
     results, page = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     replace(page, BEGIN, END, table(results))
-    replace(page, BEGIN_QUANTIZED, END_QUANTIZED = "<!-- begin: model_table.py, quantized -->\n", "<!-- end: quantized -->\n"
-BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
+    replace(page, BEGIN_QUANTIZED, END_QUANTIZED, quantized_table(results))
+    replace(page, BEGIN_ENCODERS, END_ENCODERS, encoder_table(results))
 
 
 if __name__ == "__main__":

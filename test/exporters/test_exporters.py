@@ -17,6 +17,8 @@ from architectures import ARCHITECTURES, BITS, EXPORTERS, FLOAT_EXPORTERS, NOT_C
 from exported_model import decode_speed, error_of, reference_logits
 
 BOUND = 1e-3
+# Activations are rounded to 16 bits.
+QUANTIZED_BOUND = 5e-3
 PAIRS = [(exporter, architecture) for exporter in EXPORTERS for architecture in ARCHITECTURES]
 QUANTIZED = [pair for pair in PAIRS if pair[0] in FLOAT_EXPORTERS and pair not in {**NOT_EXPORTED, **NOT_VALID, **NOT_COMPILED}]
 
@@ -77,4 +79,4 @@ def test_quantized(exporter, architecture, bits, exports, tmp_path):
     assert any(node.op_type == "HLQMatMul" for node in onnx.load(quantized, load_external_data=False).graph.node)
     error_size = error_of(quantized, tmp_path / "model", head_size)
     record(exports, f"{exporter}/{architecture}/{bits}", exported=True, error=error_size, tokens_s=decode_speed(tmp_path / "model"))
-    assert error_size <= BOUND
+    assert error_size <= QUANTIZED_BOUND

@@ -54,6 +54,15 @@ def test_quantized(name, compiler, tmp_path):
     assert 0 < error_of(tmp_path / "model.onnx", tmp_path / "tiny", head_size=16, quantize="hlq:bits=8,embedding=8,head=8") <= 0.03
 
 
+@pytest.mark.parametrize("name", ["dynamo-18-gpt2", "dynamo-18-phi3", "optimum-opt"])
+def test_quantized_onnx(name, compiler, tmp_path):
+    """Written as quantized ONNX and read again: shapes go on behind the quantized products, and ONNX Runtime multiplies by what the planes say,
+    activations of 32 bits for 16."""
+    write_model(name, tmp_path / "model.onnx")
+    elutq.compile(tmp_path / "model.onnx", tmp_path / "hlq.onnx", emit="hlq-onnx", quantize="hlq:bits=4,group=32")
+    assert error_of(tmp_path / "hlq.onnx", tmp_path / "tiny", head_size=16) <= 5e-3
+
+
 def test_quantized_experts(compiler, tmp_path):
     """Where two experts are about as good, a small error chooses the other one: most tokens are near, but not all."""
     write_model("dynamo-18-mixtral", tmp_path / "model.onnx")

@@ -163,6 +163,15 @@ static std::optional<Shape> inferReduction(RankedTensorType input, Value axesOpe
   return shape;
 }
 
+/// Of a product with a quantized matrix of `n` rows.
+static std::optional<Shape> inferQuantized(RankedTensorType input, int64_t n) {
+  if (input.getRank() == 0)
+    return std::nullopt;
+  Shape shape(input.getShape());
+  shape.back() = n;
+  return shape;
+}
+
 /// Of the parts of Split.
 static std::optional<Shape> inferSplit(onnx::SplitOp op, RankedTensorType input, unsigned part) {
   int64_t axis = normalizeAxis(static_cast<int64_t>(op.getAxis()), input.getRank()), parts = op->getNumResults();
@@ -193,7 +202,8 @@ std::optional<Shape> inferShape(OpResult result) {
     return std::nullopt;
   // Norms have optional further results.
   if (isa<onnx::CastOp, onnx::IdentityOp, onnx::SqrtOp, onnx::ReciprocalOp, onnx::TanhOp, onnx::SigmoidOp, onnx::ErfOp, onnx::NegOp, onnx::NotOp,
-          onnx::SoftmaxOp, onnx::TriluOp, onnx::ReluOp, onnx::GeluOp, onnx::CosOp, onnx::SinOp, onnx::LayerNormalizationOp, onnx::RMSNormalizationOp>(op))
+          onnx::SoftmaxOp, onnx::TriluOp, onnx::ReluOp, onnx::GeluOp, onnx::CosOp, onnx::SinOp, onnx::LayerNormalizationOp, onnx::RMSNormalizationOp,
+          onnx::ContribGeluOp, onnx::ContribFastGeluOp, onnx::ContribQuickGeluOp, onnx::ContribBiasGeluOp, onnx::ContribSimplifiedLayerNormalizationOp>(op))
     return Shape(input.getShape());
   if (auto transpose = dyn_cast<onnx::TransposeOp>(op))
     return inferTranspose(transpose, input);
@@ -213,6 +223,10 @@ std::optional<Shape> inferShape(OpResult result) {
     return inferMatMul(product, input);
   if (auto gemm = dyn_cast<onnx::GemmOp>(op))
     return inferGemm(gemm, input);
+  if (auto product = dyn_cast<onnx::ContribMatMulNBitsOp>(op))
+    return inferQuantized(input, product.getN());
+  if (auto product = dyn_cast<onnx::ElutqHLQMatMulOp>(op))
+    return inferQuantized(input, product.getN());
   if (auto mean = dyn_cast<onnx::ReduceMeanOp>(op))
     return inferReduction(input, mean.getAxes(), mean.getKeepdims() != 0);
   if (auto sum = dyn_cast<onnx::ReduceSumOp>(op))
