@@ -198,8 +198,10 @@ def test_tune_table(tmp_path):
     done = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(path.read_text())
-    assert row["best"]["us"] <= row["model"]["us"]
+    assert row["group"] == 128 and row["best"]["us"] <= row["model"]["us"]
     assert row["loss_percent"] == round((row["model"]["us"] / row["best"]["us"] - 1) * 100, 1) >= 0
     assert done.stdout.splitlines()[1].startswith("64x256 M1 W3 ") and "of 1 more than 10 %" in done.stdout.splitlines()[-1]
+    done = subprocess.run([*command, "--group", "32", "--json", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(path.read_text())[0]["group"] == 32, done.stderr
     done = subprocess.run([*command, "--only", "M7"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr == "tune.py: error: no product has a name that --only 'M7' matches\n"
