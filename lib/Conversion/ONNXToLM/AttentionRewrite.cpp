@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "AttentionSite.h"
+#include "Recognize.h"
 #include "elutq/Conversion/ONNXCommon.h"
 #include "elutq/Dialect/LM/IR/LM.h"
 #include "elutq/Dialect/ONNX/IR/ONNX.h"
@@ -72,11 +73,8 @@ static Value readTable(OpBuilder &builder, Location loc, Value table, const Entr
 
 /// An RMS norm of each row of the last dimension.
 static Value normalizeHeads(OpBuilder &builder, Location loc, Value heads, Value weight, FloatAttr epsilon) {
-  OperationState state(loc, onnx::RMSNormalizationOp::getOperationName());
-  state.addOperands({heads, weight});
-  state.addTypes(heads.getType());
-  state.addAttribute("epsilon", epsilon);
-  return builder.create(state)->getResult(0);
+  return createNode(builder, loc, onnx::RMSNormalizationOp::getOperationName(), {heads, weight}, cast<RankedTensorType>(heads.getType()),
+                    builder.getNamedAttr("epsilon", epsilon));
 }
 
 /// Replaces the output of the attention op by `result` `[M, heads, size]`.

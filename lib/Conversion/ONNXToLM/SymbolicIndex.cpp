@@ -35,8 +35,6 @@ static int64_t rankOf(Value value) {
   return type ? type.getRank() : -1;
 }
 
-static bool isUniform(const Symbolic &value) { return !value.isVector && value.queryAxis < 0 && value.keyAxis < 0; }
-
 std::optional<Symbolic> SymbolicEvaluator::evaluate(Value value) {
   auto found = known.find(value);
   if (found != known.end())
@@ -171,7 +169,7 @@ std::optional<Affine> SymbolicEvaluator::evaluateSliceSize(onnx::SliceOp op, int
 /// The number of elements of a Range that counts up by one.
 std::optional<Affine> SymbolicEvaluator::evaluateLength(onnx::RangeOp op) {
   std::optional<Symbolic> start = evaluate(op.getStart()), limit = evaluate(op.getLimit()), delta = evaluate(op.getDelta());
-  if (!start || !limit || !delta || !isUniform(*start) || !isUniform(*limit) || !isUniform(*delta) || start->isBool || limit->isBool ||
+  if (!start || !limit || !delta || !start->isUniform() || !limit->isUniform() || !delta->isUniform() || start->isBool || limit->isBool ||
       !(delta->elements.front() == Affine{1}))
     return std::nullopt;
   return limit->elements.front() - start->elements.front();
@@ -230,7 +228,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
     if (toBool == input->isBool)
       return input;
     // Only the attention mask and constants are numbers that stand for truth.
-    if (!isUniform(*input) || (toBool && !input->elements.front().isConstant()))
+    if (!input->isUniform() || (toBool && !input->elements.front().isConstant()))
       return std::nullopt;
     Symbolic result;
     if (toBool) {
@@ -398,9 +396,6 @@ std::optional<Symbolic> SymbolicEvaluator::computeSizes(onnx::WhereOp where) {
   return result;
 }
 
-/// Numbers from here on hide a key.
-static constexpr double kHidden = -1e4;
-
 /// A number that all elements are, or minus infinity where they hide every key.
 std::optional<double> SymbolicEvaluator::getMaskNumber(Value value) {
   if (std::optional<double> number = getConstantNumber(value))
@@ -510,7 +505,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
     auto type = getStaticType(op->getResult(0));
     return type && type.getRank() == 1 && isa<onnx::ReshapeOp, onnx::ExpandOp>(op) ? std::optional(result) : std::nullopt;
   }
-  if (isUniform(*input) || rank < 0)
+  if (input->isUniform() || rank < 0)
     return rank < 0 ? std::nullopt : std::optional(result);
   auto inputType = cast<RankedTensorType>(op->getOperand(0).getType()), type = cast<RankedTensorType>(op->getResult(0).getType());
   SmallVector<bool> isNew(rank, false);
@@ -595,7 +590,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
   if (!data)
     return std::nullopt;
   // Moving data of one value changes nothing.
-  if (isUniform(*data) && data->conditions.empty())
+  if (data->isUniform() && data->conditions.empty())
     return data;
   if (auto slice = dyn_cast<onnx::SliceOp>(op); slice && data->keyAxis >= 0)
     return computeSliceOfKeys(slice, *data);

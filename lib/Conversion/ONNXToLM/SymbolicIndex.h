@@ -33,6 +33,9 @@ struct Affine {
   bool operator==(const Affine &other) const;
 };
 
+/// Numbers of a float mask from here on hide a key.
+inline constexpr double kHidden = -1e4;
+
 /// The symbolic value of a tensor.
 struct Symbolic {
   /// The elements of a vector of lengths; one element stands for the whole tensor.
@@ -44,6 +47,9 @@ struct Symbolic {
   llvm::SmallVector<Affine, 4> conditions;
   /// The dimensions along which q and k run, or -1.
   int64_t queryAxis = -1, keyAxis = -1;
+
+  /// Whether all elements are the same.
+  bool isUniform() const { return !isVector && queryAxis < 0 && keyAxis < 0; }
 };
 
 /// The parts that the inputs of the model play.

@@ -20,9 +20,6 @@ using namespace mlir;
 
 namespace elutq::normalize {
 
-/// Numbers from here on hide a key.
-static constexpr double kHidden = -1e4;
-
 static int64_t rankOf(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   return type ? type.getRank() : -1;
@@ -129,7 +126,7 @@ std::optional<double> SymbolicEvaluator::evaluateNumber(Value value) {
   Operation *op = value.getDefiningOp();
   if (auto castOp = dyn_cast_if_present<onnx::CastOp>(op)) {
     std::optional<Symbolic> input = isFloat(castOp.getInput()) ? std::nullopt : evaluate(castOp.getInput());
-    bool isNumber = input && !input->isBool && !input->isVector && input->queryAxis < 0 && input->keyAxis < 0 && input->elements.front().isConstant();
+    bool isNumber = input && !input->isBool && input->isUniform() && input->elements.front().isConstant();
     return isNumber ? std::optional<double>(input->elements.front().constant) : std::nullopt;
   }
   if (auto difference = dyn_cast_if_present<onnx::SubOp>(op)) {
