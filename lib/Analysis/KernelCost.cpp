@@ -121,6 +121,8 @@ static constexpr int64_t wideRows = 16;
 /// Look-ups of so many rows of activations that their tables lie beyond the second-level cache, where each task reads them anew:
 /// as few tasks as may be, which elutq-tile-parallel cuts by rows of activations as well (docs/Rationale.md).
 static constexpr TaskLimits tallTasks = {4, 1 << 10, 4 << 20};
+/// As many rows multiplied by tiles (AMX): entries and sums of fewer rows stay in the second-level cache.
+static constexpr TaskLimits tallTileTasks = {8, 1 << 10, 1 << 20};
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
 static int64_t splitEvenly(int64_t count, int64_t maxTile) {
@@ -169,10 +171,17 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::
   return codeBytes * (p.expand + planes * p.expandPlane + groups * p.codeGroup) + m * (dots + groups * p.dotGroup) + entries * p.rounding;
 }
 
+static const TaskLimits &getTaskLimits(KernelISA isa, KernelAlgorithm algorithm, int64_t rows) {
+  if (rows >= 2 * kTaskRows && algorithm == KernelAlgorithm::Lut)
+    return tallTasks;
+  if (rows >= 2 * kTaskRows && isa == KernelISA::AVX512AMX)
+    return tallTileTasks;
+  return rows >= wideRows ? wideTasks : narrowTasks;
+}
+
 /// Row blocks of a task.
-static int64_t chooseRowBlocks(KernelAlgorithm algorithm, const quantize::PackedLayout &layout, const ProductShape &shape) {
-  bool isTall = algorithm == KernelAlgorithm::Lut && shape.rows >= 2 * kTaskRows;
-  const TaskLimits &limits = isTall ? tallTasks : shape.rows >= wideRows ? wideTasks : narrowTasks;
+static int64_t chooseRowBlocks(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, const ProductShape &shape) {
+  const TaskLimits &limits = getTaskLimits(isa, algorithm, shape.rows);
   int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
   int64_t taskBytes = std::clamp(blocks * blockBytes / limits.tasks, limits.minBytes, limits.maxBytes);
   int64_t nTile = 1;
@@ -207,7 +216,7 @@ KernelChoice chooseKernel(KernelISA isa, const quantize::PackedLayout &layout, c
   bool makesCodes = choice.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
   choice.tableBits = makesCodes ? getDotBits(p, tableBits) : tableBits;
   choice.mTile = splitEvenly(shape.rows, getMaxRowTile(p, choice.algorithm, layout.bits, choice.tableBits));
-  choice.nTile = chooseRowBlocks(choice.algorithm, layout, shape);
+  choice.nTile = chooseRowBlocks(isa, choice.algorithm, layout, shape);
   return choice;
 }
 

@@ -478,7 +478,8 @@ private:
       }
       Value range = f32(format.getRange()), zero = f32(0);
       Value isLarge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, sum, f32(kLeastScaleSum));
-      scale = arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, sum, range), zero);
+      Value step = arith::MulFOp::create(b, loc, sum, f32(1 / format.getRange()));
+      scale = arith::SelectOp::create(b, loc, isLarge, step, zero);
       Value inverse = arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, range, sum), zero);
       for (Value s : scales)
         addStep(arith::FPToSIOp::create(

@@ -72,6 +72,9 @@ struct PlaneMatmulEmitter : ProductEmitter<CodeMatmulOp> {
 protected:
   Value getPieceRow(int64_t) override { return pieceRow; }
 
+  /// The same place of the next row block: what follows in this one belongs to a later pass. It comes while this one is multiplied.
+  SmallVector<Value> getPlaceAhead(Value offset) override { return {add(nBlock, 1), offset}; }
+
   SmallVector<Value> emitSums(int64_t group, SmallVector<Value> &y) override {
     Value number = getPassGroup(group);
     addScaled(y, loadVector(getFloats(), params, {number, index(0), pieceRow}),
@@ -121,7 +124,8 @@ private:
   /// Sums of tiles: one for each place value of a product of bytes.
   int64_t getNumTileSums() const { return tableParts + codeParts - 1; }
 
-  /// The same by tiles. Words are split into bytes: entries into a signed high and an unsigned low one, codes into unsigned ones.
+  /// The same by tiles, whose codes have a sign and therefore need no offset. Words are split into bytes, a signed high
+  /// and an unsigned low one.
   SmallVector<Value> emitTiles(const TableGroup &u) {
     int64_t columns = std::min<int64_t>(tableGroup, 64);
     auto getTile = [&](int64_t rows, int64_t bytes, unsigned width) {
@@ -146,23 +150,19 @@ private:
       for (int64_t e = 0; e < tableParts; ++e)
         for (int64_t c = 0; c < codeParts; ++c)
           sums[e + c] = amx::TileMulIOp::create(b, loc, sums[e + c].getType(), entriesOfPart[e], codesOfPart[c], sums[e + c],
-                                                /*isZextLhs=*/e == 1, /*isZextRhs=*/true);
+                                                /*isZextLhs=*/e == 1, /*isZextRhs=*/c == 1);
     }
     for (auto [number, sum] : llvm::enumerate(sums))
       amx::TileStoreOp::create(b, loc, tileSums, ValueRange{index(number * mTile), index(0)}, sum);
     VectorType wordsType = getInts(kFloatLanes, 32);
     SmallVector<Value> result;
     for (int64_t m = 0; m < mTile; ++m) {
-      Value offset = load(op.getOffsets(), {mBlock, u.number, index(m)});
-      // Offsets are made for the entries' centre; that of bytes is a smaller power of two.
-      if (int64_t ratio = EntryFormat::get(op).getCentre() / format.getCentre(); ratio > 1)
-        offset = arith::ShRSIOp::create(b, loc, offset, i32(llvm::Log2_64(ratio)));
-      Value total = broadcast(offset);
+      Value total;
       for (int64_t number = 0, e = sums.size(); number < e; ++number) {
         Value sum = loadVector(wordsType, tileSums, {index(number * mTile + m), index(0)});
         if (int64_t shift = 8 * (e - 1 - number))
           sum = shiftLeft(sum, splat(wordsType, shift));
-        total = add(total, sum);
+        total = total ? add(total, sum) : sum;
       }
       result.push_back(total);
     }
@@ -184,10 +184,13 @@ private:
   // Codes
   //===--------------------------------------------------------------------===//
 
+  /// The code of zero: `hlq.dot` takes codes without a sign, which the offsets make up for.
+  int64_t getCodeCentre() const { return usesTiles ? 0 : format.getCentre(); }
+
   /// What the codes of a group are made of: vectors in the form of codes, all rows.
   struct Steps {
-    /// The code of zero bits, and what each plane's bits add.
-    Value start;
+    /// The codes without and with the first plane's bit alone, and what the bits of the others add.
+    Value start, withFirst;
     SmallVector<Value> ofPlane;
   };
 
@@ -214,7 +217,7 @@ private:
         all.push_back(step);
       if (layout.isCompact()) {
         Value code = widen(loadRatio(group, layout.getBits(), piece));
-        starts.push_back(add(code, splat(wordsType, format.getCentre() - kCodeCentre)));
+        starts.push_back(add(code, splat(wordsType, getCodeCentre() - kCodeCentre)));
         continue;
       }
       for (Value step : ArrayRef(ofPlane).drop_front())
@@ -222,10 +225,11 @@ private:
       Value half = arith::ShRSIOp::create(b, loc, total, splat(wordsType, 1));
       Value centred = emitCentred(group, piece, scale, arith::SIToFPOp::create(b, loc, getFloats(), half));
       storeVector(centred, params, {number, index(1), row});
-      starts.push_back(arith::SubIOp::create(b, loc, splat(wordsType, format.getCentre()), half));
+      starts.push_back(arith::SubIOp::create(b, loc, splat(wordsType, getCodeCentre()), half));
     }
-    Steps result{toCodes(starts), {}};
-    for (ArrayRef<Value> plane : steps)
+    Steps result{toCodes(starts), Value(), {}};
+    result.withFirst = add(result.start, toCodes(steps[0]));
+    for (ArrayRef<Value> plane : ArrayRef(steps).drop_front())
       result.ofPlane.push_back(toCodes(plane));
     return result;
   }
@@ -251,17 +255,19 @@ private:
     for (Value scale : scales)
       steps.push_back(
           arith::FPToSIOp::create(b, loc, wordsType, math::RoundEvenOp::create(b, loc, mulF(scale, inverse))));
-    return arith::SelectOp::create(b, loc, isLarge, arith::DivFOp::create(b, loc, sum, range), zero);
+    return arith::SelectOp::create(b, loc, isLarge, mulF(sum, splat(1 / format.getRange())), zero);
   }
 
   /// One number per row, `rows` 16 at a time, as codes: in every code of a row's 32 bits, or, with byte lanes, once.
   Value toCodes(ArrayRef<Value> rows) {
     int64_t width = format.getWidth();
     if (layout.getLane() == Lane::Dword) {
-      VectorType wordsType = getInts(kFloatLanes, 32);
-      Value low = arith::AndIOp::create(b, loc, rows[0], splat(wordsType, (1 << width) - 1));
-      Value all = arith::MulIOp::create(b, loc, low, splat(wordsType, format.words ? 0x00010001 : 0x01010101));
-      return bitcast(getInts(kFloatLanes * format.getCodesPerDword(), width), all);
+      int64_t count = kFloatLanes * format.getCodesPerDword();
+      SmallVector<int64_t> lowest;
+      for (int64_t i = 0; i < count; ++i)
+        lowest.push_back(i - i % format.getCodesPerDword());
+      Value numbers = bitcast(getInts(count, width), rows[0]);
+      return vector::ShuffleOp::create(b, loc, numbers, numbers, lowest);
     }
     Value all = splat(getInts(unit.rows, width), 0);
     for (auto [piece, numbers] : llvm::enumerate(rows)) {
@@ -319,14 +325,15 @@ private:
 
   /// The codes that bit `bit` of every lane of the planes makes.
   Value emitCodes(const Steps &steps, ArrayRef<Value> planes, int64_t bit) {
-    Value code = steps.start;
-    auto codeType = cast<VectorType>(code.getType());
-    for (auto [plane, step] : llvm::zip_equal(planes, steps.ofPlane)) {
+    auto isSet = [&](Value plane) -> Value {
       auto type = cast<VectorType>(plane.getType());
       Value selected = arith::AndIOp::create(b, loc, plane, splat(type, int64_t(1) << bit));
-      Value isSet = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, selected, splat(type, 0));
-      code = add(code, arith::SelectOp::create(b, loc, isSet, step, splat(codeType, 0)).getResult());
-    }
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, selected, splat(type, 0));
+    };
+    Value code = arith::SelectOp::create(b, loc, isSet(planes[0]), steps.withFirst, steps.start);
+    Value zero = splat(cast<VectorType>(code.getType()), 0);
+    for (auto [plane, step] : llvm::zip_equal(planes.drop_front(), steps.ofPlane))
+      code = add(code, arith::SelectOp::create(b, loc, isSet(plane), step, zero).getResult());
     return code;
   }
 

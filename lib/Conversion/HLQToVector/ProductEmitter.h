@@ -22,7 +22,7 @@ template <typename OpTy>
 struct ProductEmitter : VectorEmitter {
   /// Table groups per weight group up to which their loop is unrolled.
   static constexpr int64_t kUnrolledTableGroups = 2;
-  /// How far ahead weights are asked for: more than memory sends while it is waited for, and a small part of the
+  /// How far ahead weights are asked for by default: more than memory sends while it is waited for, and a small part of the
   /// second-level cache. What lies beyond the matrix is asked for in vain.
   static constexpr int64_t kPrefetchBytes = 16384;
 
@@ -75,6 +75,9 @@ protected:
     mlir::Value zeroPoint = splat(static_cast<float>(layout.getZeroPoint()));
     return mulF(scale, b.createOrFold<mlir::arith::SubFOp>(loc, middle, zeroPoint));
   }
+
+  /// Row block and byte of the weights to ask for where those at `offset` are read.
+  virtual llvm::SmallVector<mlir::Value> getPlaceAhead(mlir::Value offset) { return {nBlock, add(offset, kPrefetchBytes)}; }
 
   /// The number of row `piece` of 16 rows of weights in the row block.
   virtual mlir::Value getPieceRow(int64_t piece) { return index(piece * kFloatLanes); }
@@ -162,12 +165,12 @@ protected:
     return loadVector(getInts(unit.vectorBytes, 8), op.getPacked(), {nBlock, offset});
   }
 
-  /// Asks for the weights that lie `kPrefetchBytes` beyond those at `offset`, if every byte is read once. Into the second-level
+  /// Asks for the weights that are read a while after those at `offset`, if every byte is read once. Into the second-level
   /// cache: the first one waits for too few lines at a time.
   void prefetch(mlir::Value offset) {
     if (readsOnce)
-      mlir::memref::PrefetchOp::create(b, loc, op.getPacked(), mlir::ValueRange{nBlock, add(offset, kPrefetchBytes)},
-                                       /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+      mlir::memref::PrefetchOp::create(b, loc, op.getPacked(), getPlaceAhead(offset), /*isWrite=*/false,
+                                       /*localityHint=*/2, /*isDataCache=*/true);
   }
 
   /// Bytes of the entries of row `m` in a chunk, from byte `entry` on; `loopChunk` may be null.

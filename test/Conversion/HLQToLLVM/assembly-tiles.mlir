@@ -11,9 +11,9 @@
 // CHECK:          ldtilecfg
 // CHECK:          tilezero
 // CHECK-COUNT-2:  tileloadd
-// CHECK:          tdpbsud
+// CHECK:          tdpbssd
 // CHECK-COUNT-2:  tileloadd
-// CHECK:          tdpbsud
+// CHECK:          tdpbssd
 // CHECK:          tilestored
 // CHECK-NOT:      {{Spill|Reload|vpinsrb|call|ldtilecfg}}
 // CHECK-COUNT-32: vfmadd{{.*}}{1to16}
@@ -30,8 +30,8 @@ func.func @prefill(%e: memref<2x32x16x128xi8>, %s: memref<2x32x16xf32>, %u: memr
 #compact = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 128, params = compact, param_type = f16>
 // CHECK-LABEL:    compact:
 // CHECK:          tilezero
-// CHECK-COUNT-4:  {{tdpb(su|uu)d}}
-// CHECK-NOT:      {{tdpb(su|uu)d}}
+// CHECK-COUNT-4:  {{tdpb(ss|us)d}}
+// CHECK-NOT:      {{tdpb(ss|us)d}}
 // CHECK:          tilestored
 // CHECK-NOT:      {{vpinsrb|call|ldtilecfg}}
 // CHECK-COUNT-16: vfmadd{{.*}}{1to16}

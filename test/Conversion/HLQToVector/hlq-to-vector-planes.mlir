@@ -55,18 +55,21 @@ func.func @quantize_rows(%x: memref<1x32xf32>, %e: memref<1x2x1x32xi8>, %s: memr
 
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 128, params = hlq, param_type = f16>
 
-// Tiles: two of 64 columns of three rows of activations, which lie in a row per table group, meet 16 rows of weights.
+// Tiles: two of 64 columns of three rows of activations, which lie in a row per table group, meet 16 rows of weights, whose codes have a
+// sign: nothing reads the offsets.
 // CHECK-LABEL: func.func @tiles(
-// CHECK-SAME:    %[[E:[a-z0-9]+]]: memref<1x2x3x128xi8>
+// CHECK-SAME:    %[[E:[a-z0-9]+]]: memref<1x2x3x128xi8>, {{.*}} %[[OFFSETS:[a-z0-9]+]]: memref<1x2x3xi32>
+// CHECK-NOT:     %[[OFFSETS]]
 // CHECK-DAG:     %[[SUMS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<3x16xi32>
 // CHECK-DAG:     %[[CODES:.*]] = memref.alloca() {alignment = 64 : i64} : memref<16x4x64xi8>
 // CHECK:         %[[ZERO:.*]] = amx.tile_zero : !amx.tile<3x16xi32>
 // CHECK:         %[[A0:.*]] = amx.tile_load %[[E]]{{.*}} into !amx.tile<3x64xi8>
 // CHECK:         %[[B0:.*]] = amx.tile_load %[[CODES]]{{.*}} into !amx.tile<16x64xi8>
-// CHECK:         %[[FIRST:.*]] = amx.tile_muli %[[A0]], %[[B0]] zext, %[[ZERO]]
-// CHECK:         %[[BOTH:.*]] = amx.tile_muli %{{.*}}, %{{.*}} zext, %[[FIRST]]
+// CHECK:         %[[FIRST:.*]] = amx.tile_muli %[[A0]], %[[B0]], %[[ZERO]]
+// CHECK:         %[[BOTH:.*]] = amx.tile_muli %{{[0-9]*}}, %{{[0-9]*}}, %[[FIRST]]
 // CHECK:         amx.tile_store %[[SUMS]][%{{.*}}], %[[BOTH]]
 // CHECK-COUNT-3: vector.load %[[SUMS]]
+// CHECK-NOT:     %[[OFFSETS]]
 // CHECK-NOT:     hlq.dot
 func.func @tiles(%e: memref<1x2x3x128xi8>, %s: memref<1x2x3xf32>, %u: memref<1x2x3xf32>, %o: memref<1x2x3xi32>, %p: memref<1x1216xi8>, %y: memref<3x16xf32>) {
   hlq.code_matmul ins(%e, %s, %u, %o, %p : memref<1x2x3x128xi8>, memref<1x2x3xf32>, memref<1x2x3xf32>, memref<1x2x3xi32>, memref<1x1216xi8>)
@@ -79,11 +82,11 @@ func.func @tiles(%e: memref<1x2x3x128xi8>, %s: memref<1x2x3xf32>, %u: memref<1x2
 
 #layout = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 32, params = hlq, param_type = f16>
 
-// Words are split: signed high and unsigned low bytes of entries, unsigned ones of codes; both products of a high and a low byte have one sum.
+// Words are split into signed high and unsigned low bytes; both products of a high and a low byte have one sum.
 // CHECK-LABEL: func.func @tiles_of_words(
-// CHECK:         amx.tile_muli %[[EH:.*]], %[[CH:.*]] zext, %{{.*}} : !amx.tile<2x32xi8>, !amx.tile<8x64xi8>
+// CHECK:         amx.tile_muli %[[EH:.*]], %[[CH:[0-9]+]], %{{.*}} : !amx.tile<2x32xi8>, !amx.tile<8x64xi8>
 // CHECK:         %[[HL:.*]] = amx.tile_muli %[[EH]], %[[CL:.*]] zext
-// CHECK:         amx.tile_muli %[[EL:.*]] zext, %[[CH]] zext, %[[HL]]
+// CHECK:         amx.tile_muli %[[EL:.*]] zext, %[[CH]], %[[HL]]
 // CHECK:         amx.tile_muli %[[EL]] zext, %[[CL]] zext
 // CHECK-COUNT-3: amx.tile_store
 func.func @tiles_of_words(%e: memref<1x1x2x64xi8>, %s: memref<1x1x2xf32>, %u: memref<1x1x2xf32>, %o: memref<1x1x2xi32>, %p: memref<1x256xi8>, %y: memref<2x16xf32>) {
