@@ -56,6 +56,9 @@ llvm::StringRef getNodeName(mlir::Location loc);
 /// The type of `value` as a tensor with a static shape, or null.
 mlir::RankedTensorType getStaticType(mlir::Value value);
 
+/// The rank of `value`, or -1 if it is not known.
+int64_t getRank(mlir::Value value);
+
 /// `axis`, counted from the end where it is negative.
 inline int64_t normalizeAxis(int64_t axis, int64_t rank) { return axis < 0 ? axis + rank : axis; }
 

@@ -156,4 +156,9 @@ RankedTensorType getStaticType(Value value) {
   return type && type.hasStaticShape() ? type : nullptr;
 }
 
+int64_t getRank(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type ? type.getRank() : -1;
+}
+
 } // namespace elutq::normalize

@@ -17,11 +17,6 @@ namespace elutq::normalize {
 
 namespace {
 
-int64_t rankOf(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type ? type.getRank() : -1;
-}
-
 /// `x * factor`, whichever way it is written.
 bool matchScaled(Operation *op, Value &x, double &factor) {
   if (auto div = dyn_cast_if_present<onnx::DivOp>(op)) {
@@ -78,7 +73,7 @@ private:
 
 bool AttentionMatcher::isCached(Value value) const {
   auto concat = value.getDefiningOp<onnx::ConcatOp>();
-  return concat && concat.getInputs().size() == 2 && rankOf(value) == 4 &&
+  return concat && concat.getInputs().size() == 2 && getRank(value) == 4 &&
          normalizeAxis(static_cast<int64_t>(concat.getAxis()), 4) == 2 && roles.pastAxis.contains(concat.getInputs().front());
 }
 
@@ -154,7 +149,7 @@ bool AttentionMatcher::matchScores(Value scores) {
       if (!transposed)
         return false;
       key = skipRepetition(skipFactors(transposed));
-      return isCached(key) && rankOf(query) == 4 && getStaticType(query) && scale > 0;
+      return isCached(key) && getRank(query) == 4 && getStaticType(query) && scale > 0;
     }
     if (isIdentity(op)) {
       scores = op->getOperand(0);
@@ -185,7 +180,7 @@ bool AttentionMatcher::matchScores(Value scores) {
 }
 
 Operation *AttentionMatcher::match(onnx::SoftmaxOp softmax) {
-  int64_t rank = rankOf(softmax.getInput());
+  int64_t rank = getRank(softmax.getInput());
   if (rank != 4 || normalizeAxis(static_cast<int64_t>(softmax.getAxis()), rank) != rank - 1)
     return nullptr;
   // torch makes rows without a visible key 0, by Where(IsNaN(p), 0, p). There are none.

@@ -30,11 +30,6 @@ static Symbolic uniform(Affine value) {
   return result;
 }
 
-static int64_t rankOf(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type ? type.getRank() : -1;
-}
-
 std::optional<Symbolic> SymbolicEvaluator::evaluate(Value value) {
   auto found = known.find(value);
   if (found != known.end())
@@ -80,7 +75,7 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
       return std::nullopt;
     const Affine &size = shape->elements[dim];
     if (isa<onnx::ExpandOp>(op) && size == Affine{1}) {
-      int64_t own = dim - (type.getRank() - rankOf(op->getOperand(0)));
+      int64_t own = dim - (type.getRank() - getRank(op->getOperand(0)));
       return own < 0 ? Affine{1} : evaluateSize(op->getOperand(0), own);
     }
     // Numbers up to 0 stand for something else.
@@ -103,7 +98,7 @@ std::optional<Affine> SymbolicEvaluator::evaluateSize(Value value, int64_t dim) 
                       onnx::GreaterOp, onnx::GreaterOrEqualOp>(op)) {
     std::optional<Affine> joined = Affine{1};
     for (Value operand : op->getOperands()) {
-      int64_t own = dim - (type.getRank() - rankOf(operand));
+      int64_t own = dim - (type.getRank() - getRank(operand));
       std::optional<Affine> size = own < 0 ? Affine{1} : evaluateSize(operand, own);
       if (!size || !joined || *size == Affine{1})
         joined = size ? joined : std::nullopt;
@@ -158,7 +153,7 @@ std::optional<Affine> SymbolicEvaluator::evaluateSliceSize(onnx::SliceOp op, int
   if (!axes || axes->size() != 1)
     return std::nullopt;
   std::optional<Affine> size = evaluateSize(op.getData(), dim);
-  if (normalizeAxis(axes->front(), rankOf(op.getData())) != dim)
+  if (normalizeAxis(axes->front(), getRank(op.getData())) != dim)
     return size;
   std::optional<Symbolic> start = evaluate(op.getStarts()), end = evaluate(op.getEnds());
   bool isWhole = start && end && start->elements.size() == 1 && end->elements.size() == 1 && start->elements.front() == Affine{0} &&
@@ -178,7 +173,7 @@ std::optional<Affine> SymbolicEvaluator::evaluateLength(onnx::RangeOp op) {
 std::optional<Symbolic> SymbolicEvaluator::compute(Value value) {
   if (value == roles.positionIds) {
     Symbolic result = uniform({0, 0, 1, 0});
-    result.queryAxis = rankOf(value) - 1;
+    result.queryAxis = getRank(value) - 1;
     return result;
   }
   if (roles.starts.contains(value))
@@ -259,10 +254,10 @@ std::optional<Symbolic> SymbolicEvaluator::computeOp(Operation *op) {
 
 /// Broadcasting aligns dimensions at the end.
 void SymbolicEvaluator::mergeAxes(Operation *op, const Symbolic &lhs, const Symbolic &rhs, Symbolic &result) {
-  int64_t rank = rankOf(op->getResult(0));
+  int64_t rank = getRank(op->getResult(0));
   auto merge = [&](int64_t left, int64_t right, int64_t Symbolic::*axis) {
-    int64_t fromLeft = left < 0 ? -1 : left + rank - rankOf(op->getOperand(0));
-    int64_t fromRight = right < 0 ? -1 : right + rank - rankOf(op->getOperand(1));
+    int64_t fromLeft = left < 0 ? -1 : left + rank - getRank(op->getOperand(0));
+    int64_t fromRight = right < 0 ? -1 : right + rank - getRank(op->getOperand(1));
     result.*axis = std::max(fromLeft, fromRight);
   };
   merge(lhs.queryAxis, rhs.queryAxis, &Symbolic::queryAxis);
@@ -271,7 +266,7 @@ void SymbolicEvaluator::mergeAxes(Operation *op, const Symbolic &lhs, const Symb
 
 /// Whether two operands run along the same dimensions where both run.
 static bool sameAxes(Operation *op, const Symbolic &lhs, const Symbolic &rhs) {
-  int64_t difference = rankOf(op->getOperand(0)) - rankOf(op->getOperand(1));
+  int64_t difference = getRank(op->getOperand(0)) - getRank(op->getOperand(1));
   auto agree = [&](int64_t left, int64_t right) { return left < 0 || right < 0 || left == right + difference; };
   return agree(lhs.queryAxis, rhs.queryAxis) && agree(lhs.keyAxis, rhs.keyAxis);
 }
@@ -303,8 +298,8 @@ std::optional<Symbolic> SymbolicEvaluator::computeBinary(Operation *op) {
 /// Where both operands run over the new rows, one along the last dimension and one along that in front of it, the last one counts keys: those from P
 /// on. What is in front of them such a triangle does not say; it can only be run without a past.
 static void readColumnsAsKeys(Operation *op, Symbolic &lhs, Symbolic &rhs) {
-  int64_t rank = rankOf(op->getResult(0));
-  auto axisOf = [&](const Symbolic &side, int64_t number) { return side.queryAxis < 0 ? -1 : side.queryAxis + rank - rankOf(op->getOperand(number)); };
+  int64_t rank = getRank(op->getResult(0));
+  auto axisOf = [&](const Symbolic &side, int64_t number) { return side.queryAxis < 0 ? -1 : side.queryAxis + rank - getRank(op->getOperand(number)); };
   int64_t left = axisOf(lhs, 0), right = axisOf(rhs, 1);
   if (rank < 2 || std::max(left, right) != rank - 1 || std::min(left, right) != rank - 2 || lhs.keyAxis >= 0 || rhs.keyAxis >= 0)
     return;
@@ -373,7 +368,7 @@ static std::optional<bool> compareSizes(const Affine &lhs, const Affine &rhs) {
 /// Where(Equal(a, b), x, y) on the elements of a shape: exporters replace -1 by the size of an input this way.
 std::optional<Symbolic> SymbolicEvaluator::computeSizes(onnx::WhereOp where) {
   auto equal = where.getCondition().getDefiningOp<onnx::EqualOp>();
-  if (!equal || rankOf(where.getResult()) > 1)
+  if (!equal || getRank(where.getResult()) > 1)
     return std::nullopt;
   SmallVector<Symbolic, 4> operands;
   size_t size = 1;
@@ -413,7 +408,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeSelect(Operation *op) {
   if (!yes || !no || !isa<FloatType>(cast<ShapedType>(where.getType()).getElementType()))
     return std::nullopt;
   std::optional<Symbolic> condition = evaluate(where.getCondition());
-  if (!condition || !condition->isBool || rankOf(where.getCondition()) != rankOf(where.getResult()))
+  if (!condition || !condition->isBool || getRank(where.getCondition()) != getRank(where.getResult()))
     return std::nullopt;
   if (*yes == 0.0 && *no <= kHidden)
     return condition;
@@ -450,7 +445,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeRange(Operation *op) {
 
 std::optional<Symbolic> SymbolicEvaluator::computeShapeOf(Operation *op) {
   auto shape = cast<onnx::ShapeOp>(op);
-  int64_t rank = rankOf(shape.getData());
+  int64_t rank = getRank(shape.getData());
   if (rank < 0)
     return std::nullopt;
   auto clamp = [&](int64_t bound) { return std::clamp<int64_t>(normalizeAxis(bound, rank), 0, rank); };
@@ -470,7 +465,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeSizeOf(Value data, Value indic
   std::optional<SmallVector<int64_t>> dims = getConstantInts(indices);
   Symbolic result;
   for (int64_t dim : dims.value_or(SmallVector<int64_t>{})) {
-    std::optional<Affine> size = evaluateSize(data, normalizeAxis(dim, rankOf(data)));
+    std::optional<Affine> size = evaluateSize(data, normalizeAxis(dim, getRank(data)));
     if (!size)
       return std::nullopt;
     result.elements.push_back(*size);
@@ -483,7 +478,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeConstantOfShape(onnx::Constant
   std::optional<ElementsAttr> value = op.getValue();
   auto type = dyn_cast<IntegerType>(cast<ShapedType>(op.getType()).getElementType());
   auto dense = value ? dyn_cast<DenseElementsAttr>(*value) : nullptr;
-  if (!type || rankOf(op.getResult()) < 0 || (value && (!dense || !dense.isSplat())))
+  if (!type || getRank(op.getResult()) < 0 || (value && (!dense || !dense.isSplat())))
     return std::nullopt;
   int64_t number = dense ? type.isInteger(1) ? dense.getSplatValue<APInt>().getZExtValue() : dense.getSplatValue<APInt>().getSExtValue() : 0;
   if (!type.isInteger(1))
@@ -500,7 +495,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
   if (!input)
     return std::nullopt;
   Symbolic result = *input;
-  int64_t rank = rankOf(op->getResult(0)), inputRank = rankOf(op->getOperand(0));
+  int64_t rank = getRank(op->getResult(0)), inputRank = getRank(op->getOperand(0));
   if (input->isVector) {
     auto type = getStaticType(op->getResult(0));
     return type && type.getRank() == 1 && isa<onnx::ReshapeOp, onnx::ExpandOp>(op) ? std::optional(result) : std::nullopt;
@@ -545,7 +540,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeReshape(Operation *op) {
 
 std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
   if (auto concat = dyn_cast<onnx::ConcatOp>(op)) {
-    if (rankOf(concat.getResult()) != 1)
+    if (getRank(concat.getResult()) != 1)
       return std::nullopt;
     Symbolic result;
     result.isVector = true;
@@ -572,7 +567,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeVectorOp(Operation *op) {
   if (auto sum = dyn_cast<onnx::CumSumOp>(op); sum && sum.getX() == roles.attentionMask) {
     // Of ones, one per key: their number up to and with this one.
     std::optional<SmallVector<int64_t>> axis = getConstantInts(sum.getAxis());
-    int64_t rank = rankOf(sum.getX());
+    int64_t rank = getRank(sum.getX());
     if (!axis || axis->size() != 1 || normalizeAxis(axis->front(), rank) != rank - 1 || sum.getExclusive() != 0 || sum.getReverse() != 0)
       return std::nullopt;
     Symbolic result = uniform({1, 0, 0, 1});
@@ -633,7 +628,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeSliceOfKeys(onnx::SliceOp op, 
   if (!start || !end || !axes || start->elements.size() != 1 || end->elements.size() != 1 || axes->size() != 1)
     return std::nullopt;
   constexpr int64_t kEnd = INT32_MAX; // What exporters write is at least that, or the number of keys.
-  int64_t axis = normalizeAxis(axes->front(), rankOf(op.getData()));
+  int64_t axis = normalizeAxis(axes->front(), getRank(op.getData()));
   Affine last = end->elements.front();
   bool isToEnd = last.isConstant() ? last.constant >= kEnd : axis == data.keyAxis && last == Affine{roles.rows, 1};
   if (!isToEnd)
@@ -653,7 +648,7 @@ std::optional<CausalMask> matchMask(SymbolicEvaluator &evaluator, Value mask, in
   std::optional<Symbolic> symbolic = evaluator.evaluate(mask);
   if (!symbolic || !symbolic->isBool || symbolic->isFalse)
     return std::nullopt;
-  int64_t rank = rankOf(mask);
+  int64_t rank = getRank(mask);
   if ((symbolic->queryAxis >= 0 && symbolic->queryAxis != rank - 2 && rows != 1) ||
       (symbolic->keyAxis >= 0 && symbolic->keyAxis != rank - 1))
     return std::nullopt;

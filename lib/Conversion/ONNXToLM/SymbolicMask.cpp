@@ -20,11 +20,6 @@ using namespace mlir;
 
 namespace elutq::normalize {
 
-static int64_t rankOf(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type ? type.getRank() : -1;
-}
-
 static bool isFloat(Value value) { return isa<FloatType>(cast<ShapedType>(value.getType()).getElementType()); }
 
 /// The boolean that `value` is a conversion of to 0 and 1, or null.
@@ -37,7 +32,7 @@ static Value getConvertedBool(Value value) {
 std::optional<Symbolic> SymbolicEvaluator::computeTriangle(onnx::TriluOp op) {
   std::optional<Symbolic> input = evaluate(op.getInput());
   std::optional<double> diagonal = isAbsent(op.getK()) ? 0.0 : getConstantNumber(op.getK());
-  int64_t rank = rankOf(op.getOutput());
+  int64_t rank = getRank(op.getOutput());
   if (!input || !input->isBool || !input->isFalse || !diagonal || op.getUpper() != 1 || rank < 2)
     return std::nullopt;
   std::optional<Affine> rows = evaluateSize(op.getInput(), rank - 2), keys = evaluateSize(op.getInput(), rank - 1);
@@ -72,7 +67,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeMaskedBy(onnx::MulOp op) {
       if (difference.query != 0 || difference.key != 0 || difference.past < 0 || difference.constant < 0)
         return std::nullopt;
     }
-    int64_t rank = rankOf(op.getResult()), shift = rank - rankOf(flag);
+    int64_t rank = getRank(op.getResult()), shift = rank - getRank(flag);
     result.queryAxis += result.queryAxis < 0 ? 0 : shift;
     result.keyAxis += result.keyAxis < 0 ? 0 : shift;
     return result;
@@ -100,7 +95,7 @@ bool SymbolicEvaluator::isNeverZero(Value value) {
 std::optional<Symbolic> SymbolicEvaluator::computeOverwritten(onnx::ScatterNDOp op) {
   auto indices = op.getIndices().getDefiningOp<onnx::ConcatOp>();
   auto data = dyn_cast<RankedTensorType>(op.getData().getType());
-  if (!indices || !data || data.getRank() != 4 || indices.getInputs().size() != 4 || rankOf(op.getIndices()) != 5 ||
+  if (!indices || !data || data.getRank() != 4 || indices.getInputs().size() != 4 || getRank(op.getIndices()) != 5 ||
       normalizeAxis(static_cast<int64_t>(indices.getAxis()), 5) != 4 || op.getReduction() != "none" || data.getDimSize(0) != 1 ||
       data.getDimSize(1) != 1)
     return std::nullopt;
@@ -116,7 +111,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeOverwritten(onnx::ScatterNDOp 
       return std::nullopt;
   }
   std::optional<Symbolic> updates = evaluate(op.getUpdates());
-  return updates && updates->isBool && rankOf(op.getUpdates()) == 4 ? updates : std::nullopt;
+  return updates && updates->isBool && getRank(op.getUpdates()) == 4 ? updates : std::nullopt;
 }
 
 /// A number that all elements of a float tensor are, of the attention mask, which is 1, too.
@@ -188,7 +183,7 @@ std::optional<Symbolic> SymbolicEvaluator::computeMask(Operation *op) {
   // The same for all heads.
   if (auto tile = dyn_cast<onnx::TileOp>(op)) {
     std::optional<SmallVector<int64_t>> repeats = getConstantInts(tile.getRepeats());
-    int64_t rank = rankOf(tile.getResult());
+    int64_t rank = getRank(tile.getResult());
     bool isKept = repeats && rank >= 2 && static_cast<int64_t>(repeats->size()) == rank && (*repeats)[rank - 1] == 1 && (*repeats)[rank - 2] == 1;
     std::optional<Symbolic> mask = isKept ? evaluate(tile.getInput()) : std::nullopt;
     return mask && mask->isBool ? mask : std::nullopt;

@@ -317,7 +317,7 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     ```
 
     with `range = 251` and `centre = 128`, so that codes are bytes, if entries have 8 bits; with `range = 4080` and `centre = 2048` for entries that
-    are `words`. The division by `d` is a multiplication with `range / (|s_0| + ...)`; `d` is 0 where that sum is below 2^-100.
+    are `words`. The divisions are multiplications: by `d` with `range / (|s_0| + ...)`, by `range` with `1 / range`; `d` is 0 where that sum is below 2^-100.
     A code is off by at most half a step per plane: `bits * d / 2`, that is `bits / (2 * range)` of the group's range. Every code is
     made once for all rows of activations and never leaves the first-level cache.
 
