@@ -234,6 +234,22 @@ TEST(KernelCostTest, TasksOfVeryManyRows) {
   }
 }
 
+// Tiles take twice as many weights with so many rows, of which elutq-tile-parallel gives each task 256.
+TEST(KernelCostTest, TasksOfVeryManyRowsByTiles) {
+  auto layout = getLayout(KernelISA::AVX512AMX, 2, 128);
+  auto tasks = [&](int64_t rows, int64_t n) {
+    KernelChoice choice = chooseKernel(KernelISA::AVX512AMX, layout, {rows, n, 32}, 8);
+    EXPECT_EQ(choice.algorithm, KernelAlgorithm::Dot);
+    return layout.rowBlocks(n) / choice.nTile;
+  };
+  for (int64_t n : {4096, 14336}) {
+    EXPECT_EQ(tasks(2 * kTaskRows - 1, n), 16) << n;
+    EXPECT_EQ(tasks(2 * kTaskRows, n), 8) << n;
+  }
+  // 1 MiB of weights at most.
+  EXPECT_LE(layout.rowBlocks(262144) / tasks(512, 262144) * layout.rowBlockBytes(32), 1 << 20);
+}
+
 // Where blocks cannot be cut evenly, one task takes them all only if they are few.
 TEST(KernelCostTest, FewBlocks) {
   KernelISA isa = KernelISA::AVX512VBMI;
