@@ -122,7 +122,7 @@ static constexpr int64_t wideRows = 16;
 /// as few tasks as may be, which elutq-tile-parallel cuts by rows of activations as well (docs/Rationale.md).
 static constexpr TaskLimits tallTasks = {4, 1 << 10, 4 << 20};
 /// As many rows multiplied by tiles (AMX): entries and sums of fewer rows stay in the second-level cache.
-static constexpr TaskLimits tallTileTasks = {8, 1 << 10, 1 << 20};
+static constexpr TaskLimits tallTileTasks = {8, 1 << 10, 4 << 20};
 
 /// As few passes of `maxTile` over `count` as possible, of about the same size.
 static int64_t splitEvenly(int64_t count, int64_t maxTile) {

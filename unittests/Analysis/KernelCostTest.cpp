@@ -243,11 +243,11 @@ TEST(KernelCostTest, TasksOfVeryManyRowsByTiles) {
     return layout.rowBlocks(n) / choice.nTile;
   };
   for (int64_t n : {4096, 14336}) {
-    EXPECT_EQ(tasks(2 * kTaskRows - 1, n), 16) << n;
+    EXPECT_GE(tasks(2 * kTaskRows - 1, n), 16) << n;
     EXPECT_EQ(tasks(2 * kTaskRows, n), 8) << n;
   }
-  // 1 MiB of weights at most.
-  EXPECT_LE(layout.rowBlocks(262144) / tasks(512, 262144) * layout.rowBlockBytes(32), 1 << 20);
+  // 4 MiB of weights at most.
+  EXPECT_LE(layout.rowBlocks(262144) / tasks(512, 262144) * layout.rowBlockBytes(32), 4 << 20);
 }
 
 // Where blocks cannot be cut evenly, one task takes them all only if they are few.
