@@ -15,10 +15,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -195,6 +197,9 @@ Error OutputFile::finish() {
 
 Error OutputFile::rename() {
   if (std::error_code error = sys::fs::rename(temporary, destination)) {
+    // LLVM's handler of a signal removes the file on whichever thread it runs, and ends the process next: that is what to tell of.
+    if (error == std::errc::no_such_file_or_directory)
+      std::this_thread::sleep_for(std::chrono::seconds(1));
     discard();
     return failure(error.value());
   }

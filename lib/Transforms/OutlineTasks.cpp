@@ -153,17 +153,20 @@ FailureOr<Operation *> findResultTail(func::FuncOp entry) {
   return early.empty() ? tail : early.front();
 }
 
-/// Rows of the tiles of the integer products in `op`, or nothing.
-std::optional<int64_t> getTileRows(Operation *op) {
-  std::optional<int64_t> rows;
-  op->walk([&](hlq::CodeMatmulOp product) { rows = product.getKernel().getMTile(); });
-  return rows;
+/// Rows and columns of activations in the tiles (AMX) of the products in `op`, or nothing.
+std::optional<std::pair<int64_t, int64_t>> getTileShape(Operation *op) {
+  std::optional<std::pair<int64_t, int64_t>> shape;
+  op->walk([&](hlq::CodeMatmulOp product) {
+    if (int64_t columns = product.getTileColumns())
+      shape = {product.getKernel().getMTile(), columns};
+  });
+  return shape;
 }
 
-/// Whether `op` may join a group: tiles of one shape in a function, for LLVM gives none of AMX's registers two shapes.
+/// Whether `op` may join a group: LLVM gives none of AMX's eight registers two shapes in a function, and products of one shape take up to seven.
 bool fitsTiles(const Group &group, Operation *op) {
-  std::optional<int64_t> rows = getTileRows(op);
-  return !rows || llvm::all_of(group.ops, [&](Operation *other) { return getTileRows(other).value_or(*rows) == *rows; });
+  auto shape = getTileShape(op);
+  return !shape || llvm::all_of(group.ops, [&](Operation *other) { return getTileShape(other).value_or(*shape) == *shape; });
 }
 
 /// Groups the ops of an entry; none has ops from both sides of `tail`.

@@ -168,32 +168,43 @@ func.func @short_step(%tokens: memref<1xi64>, %count: index, %position: index, %
 
 // -----
 
-// Integer products with tiles of other shapes are tasks of their own: a function has its tile registers in one shape.
+// Products by tiles of other rows or columns are tasks of their own: a function has AMX's registers in one shape. Other products join.
 // CHECK-LABEL: func.func @tiles(
-// CHECK-COUNT-2: call @elutq_parallel_for(
+// CHECK-COUNT-3: call @elutq_parallel_for(
 // CHECK-NOT:     call @elutq_parallel_for(
-#codes = #hlq.layout<lane = dword, rows = 16, bits = 8, group_size = 32, params = uniform, param_type = f16>
-#four = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 4, n_tile = 4>
-#two = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 2, n_tile = 4>
-func.func @tiles(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<8192xi8>, %weights: memref<9216xi8>, %cache: memref<64xi8>,
+#planes = #hlq.layout<lane = dword, rows = 16, bits = 2, group_size = 64, params = hlq, param_type = f16>
+#four = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 4, n_tile = 1>
+#two = #hlq.kernel<isa = "avx512amx", algorithm = "dot", m_tile = 2, n_tile = 1>
+#dot = #hlq.kernel<isa = "avx512vbmi", algorithm = "dot", m_tile = 2, n_tile = 1>
+func.func @tiles(%tokens: memref<1xi64>, %count: index, %position: index, %arena: memref<8192xi8>, %weights: memref<384xi8>, %cache: memref<64xi8>,
                  %result: memref<1xf32>) {
   %c64 = arith.constant 64 : index
   %c0 = arith.constant 0 : index
   %c1024 = arith.constant 1024 : index
   %c2048 = arith.constant 2048 : index
   %c4096 = arith.constant 4096 : index
-  %p = memref.view %weights[%c0][] : memref<9216xi8> to memref<4x2304xi8>
-  %e = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x8x4x16xi8>
-  %s = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x4x4xf32>
-  %o = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x4x4xi32>
-  %e2 = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x8x2x16xi8>
-  %s2 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x4x2xf32>
-  %o2 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x4x2xi32>
-  %y = memref.view %arena[%c2048][] : memref<8192xi8> to memref<4x64xf32>
-  %z = memref.view %arena[%c4096][] : memref<8192xi8> to memref<2x64xf32>
-  hlq.code_matmul ins(%e, %s, %s, %o, %p : memref<1x8x4x16xi8>, memref<1x4x4xf32>, memref<1x4x4xf32>, memref<1x4x4xi32>, memref<4x2304xi8>)
-    outs(%y : memref<4x64xf32>) {layout = #codes, kernel = #four, table_group = 32 : i64}
-  hlq.code_matmul ins(%e2, %s2, %s2, %o2, %p : memref<1x8x2x16xi8>, memref<1x4x2xf32>, memref<1x4x2xf32>, memref<1x4x2xi32>, memref<4x2304xi8>)
-    outs(%z : memref<2x64xf32>) {layout = #codes, kernel = #two, table_group = 32 : i64}
+  %p = memref.view %weights[%c0][] : memref<384xi8> to memref<1x384xi8>
+  %e = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x1x4x64xi8>
+  %s = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x1x4xf32>
+  %o = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x1x4xi32>
+  %e2 = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x1x2x64xi8>
+  %s2 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x1x2xf32>
+  %o2 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x1x2xi32>
+  %e3 = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x2x2x32xi8>
+  %s3 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x2x2xf32>
+  %o3 = memref.view %arena[%c1024][] : memref<8192xi8> to memref<1x2x2xi32>
+  %e4 = memref.view %arena[%c64][] : memref<8192xi8> to memref<1x4x2x16xi8>
+  %y = memref.view %arena[%c2048][] : memref<8192xi8> to memref<4x16xf32>
+  %z = memref.view %arena[%c4096][] : memref<8192xi8> to memref<2x16xf32>
+  hlq.code_matmul ins(%e, %s, %s, %o, %p : memref<1x1x4x64xi8>, memref<1x1x4xf32>, memref<1x1x4xf32>, memref<1x1x4xi32>, memref<1x384xi8>)
+    outs(%y : memref<4x16xf32>) {layout = #planes, kernel = #four, table_group = 64 : i64}
+  hlq.code_matmul ins(%e, %s, %s, %o, %p : memref<1x1x4x64xi8>, memref<1x1x4xf32>, memref<1x1x4xf32>, memref<1x1x4xi32>, memref<1x384xi8>)
+    outs(%y : memref<4x16xf32>) {layout = #planes, kernel = #four, table_group = 64 : i64}
+  hlq.code_matmul ins(%e2, %s2, %s2, %o2, %p : memref<1x1x2x64xi8>, memref<1x1x2xf32>, memref<1x1x2xf32>, memref<1x1x2xi32>, memref<1x384xi8>)
+    outs(%z : memref<2x16xf32>) {layout = #planes, kernel = #two, table_group = 64 : i64}
+  hlq.code_matmul ins(%e3, %s3, %s3, %o3, %p : memref<1x2x2x32xi8>, memref<1x2x2xf32>, memref<1x2x2xf32>, memref<1x2x2xi32>, memref<1x384xi8>)
+    outs(%z : memref<2x16xf32>) {layout = #planes, kernel = #two, table_group = 32 : i64}
+  hlq.code_matmul ins(%e4, %s3, %s3, %o3, %p : memref<1x4x2x16xi8>, memref<1x2x2xf32>, memref<1x2x2xf32>, memref<1x2x2xi32>, memref<1x384xi8>)
+    outs(%z : memref<2x16xf32>) {layout = #planes, kernel = #dot, table_group = 32 : i64}
   return
 }

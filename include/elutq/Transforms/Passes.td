@@ -316,7 +316,7 @@ def OutlineTasksPass : Pass<"elutq-outline-tasks", "::mlir::ModuleOp"> {
   let summary = "Outline parallel loops and serial runs into task functions";
   let description = [{
     Requires: entries as `elutq-plan-memory` leaves them, `scf.forall` ops whose bounds are constant, upper ones also numbers that the entry computes from its arguments. Neighbouring `scf.forall` ops
-    that touch no common memory become one function, each maximal run of serial ops another. Integer products with tiles of other numbers of rows begin a new one: a function
+    that touch no common memory become one function, each maximal run of serial ops another. Products by tiles of other numbers of rows or columns begin a new one: a function
     has AMX's registers in one shape.
 
     ```mlir

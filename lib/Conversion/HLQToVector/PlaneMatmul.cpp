@@ -127,7 +127,7 @@ private:
   /// The same by tiles, whose codes have a sign and therefore need no offset. Words are split into bytes, a signed high
   /// and an unsigned low one.
   SmallVector<Value> emitTiles(const TableGroup &u) {
-    int64_t columns = std::min<int64_t>(tableGroup, 64);
+    int64_t columns = op.getTileColumns();
     auto getTile = [&](int64_t rows, int64_t bytes, unsigned width) {
       return amx::TileType::get({rows, bytes * 8 / width}, b.getIntegerType(width));
     };
@@ -138,19 +138,20 @@ private:
     if (u.loopChunk)
       place = add(place, u.loopChunk);
     for (int64_t column = 0; column < tableGroup; column += columns) {
-      SmallVector<Value> entriesOfPart, codesOfPart;
-      for (int64_t part = 0; part < tableParts; ++part) {
-        SmallVector<Value> entry = {mBlock, u.number, index(0), index(part * tableGroup + column)};
-        entriesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(mTile, columns, 8), op.getEntries(), entry));
-        if (part >= codeParts)
-          continue;
-        SmallVector<Value> code = {add(place, part * passChunks + column / 16), index(0), index(0)};
-        codesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(columns / 4, 64, 8), codes, code));
-      }
-      for (int64_t e = 0; e < tableParts; ++e)
-        for (int64_t c = 0; c < codeParts; ++c)
-          sums[e + c] = amx::TileMulIOp::create(b, loc, sums[e + c].getType(), entriesOfPart[e], codesOfPart[c], sums[e + c],
+      // Each tile is loaded where it is used first: LLVM has eight of them, and cannot spill one within straight-line code.
+      SmallVector<Value> codesOfPart;
+      for (int64_t e = 0; e < tableParts; ++e) {
+        SmallVector<Value> entry = {mBlock, u.number, index(0), index(e * tableGroup + column)};
+        Value entries = amx::TileLoadOp::create(b, loc, getTile(mTile, columns, 8), op.getEntries(), entry);
+        for (int64_t c = 0; c < codeParts; ++c) {
+          if (e == 0) {
+            SmallVector<Value> code = {add(place, c * passChunks + column / 16), index(0), index(0)};
+            codesOfPart.push_back(amx::TileLoadOp::create(b, loc, getTile(columns / 4, 64, 8), codes, code));
+          }
+          sums[e + c] = amx::TileMulIOp::create(b, loc, sums[e + c].getType(), entries, codesOfPart[c], sums[e + c],
                                                 /*isZextLhs=*/e == 1, /*isZextRhs=*/c == 1);
+        }
+      }
     }
     for (auto [number, sum] : llvm::enumerate(sums))
       amx::TileStoreOp::create(b, loc, tileSums, ValueRange{index(number * mTile), index(0)}, sum);

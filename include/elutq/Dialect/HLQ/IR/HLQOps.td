@@ -353,6 +353,10 @@ def HLQ_CodeMatmulOp : HLQ_DestinationOp<"code_matmul", [
     `ins` `(` $entries `,` $scales `,` $sums `,` $offsets `,` $packed `:` type($entries) `,` type($scales) `,` type($sums) `,` type($offsets) `,` type($packed) `)`
     `outs` `(` $init `:` type($init) `)` attr-dict (`->` type($results)^)?
   }];
+  let extraClassDeclaration = destinationDeclaration # [{
+    /// Columns that a tile (AMX) has of a row of activations, or 0 where the kernel uses none.
+    int64_t getTileColumns() { return getKernel().usesTiles(getLayout()) ? std::min<int64_t>(getTableGroup(), 64) : 0; }
+  }];
 }
 
 def HLQ_PackedGatherOp : HLQ_DestinationOp<"packed_gather"> {
