@@ -25,13 +25,13 @@ def add(commands: Any) -> None:
     add_calibration(parser, "the reference")
     parser.add_argument("--epochs", type=int, default=1, metavar="N",
                         help="how often each block sees the calibration in the first step (default 1; 0: no first step)")
-    parser.add_argument("--steps", type=int, default=160, metavar="N", help="windows of the second step (default 160; 0: no second step)")
+    parser.add_argument("--steps", type=int, default=300, metavar="N", help="windows of the second step (default 300; 0: no second step)")
     parser.add_argument("--minutes", type=float, metavar="X",
                         help="time for the second step instead of --steps: as many as fit by the time that the first ones take")
     parser.add_argument("--codes", choices=("none", "blocks", "both"), default="none",
                         help="in which steps codes are tuned, too: in none (default), in the first (blocks), or in both")
-    parser.add_argument("--positions", type=int, default=128, metavar="N",
-                        help="of a window, whose predictions are compared in the second step (default 128)")
+    parser.add_argument("--positions", type=int, default=256, metavar="N",
+                        help="of a window, whose predictions are compared in the second step (default 256)")
     parser.add_argument("--precision", choices=("auto", "f32", "bf16"), default="auto",
                         help="of products: auto (default) is bf16 where the processor multiplies it")
     parser.add_argument("--recompute", action="store_true", help="less memory, a third more time in the second step")

@@ -27,10 +27,10 @@ class Options:
     """
 
     epochs: int = 1
-    steps: int = 160
+    steps: int = 300
     minutes: float | None = None
     codes: str = "none"
-    positions: int = 128
+    positions: int = 256
     block_rates: tuple[float, float] = (3e-3, 3e-3)
     rates: tuple[float, float] = (1.5e-3, 1e-3)
     hidden_weight: float = 1.0

@@ -24,6 +24,7 @@ from ..quantization.workspace import Activations, Workspace
 from .blocks import Block
 from .blockwise import Rates, tune_block
 from .end_to_end import EndToEnd
+from .memory import keep_freed_memory
 from .models import Constants, ModelPair, as_tensor
 from .options import Options
 from .report import BlockRow, Report, StepRow
@@ -53,6 +54,7 @@ class Finetuner:
 
     def run(self, progress: Progress) -> Report:
         """Tunes; returns what became of blocks and steps."""
+        keep_freed_memory()
         work = _Work(self, progress)
         blocks = [self._block(index, block, work) for index, block in enumerate(self.pair.blocks)]
         steps, seconds = self._end_to_end(work)
