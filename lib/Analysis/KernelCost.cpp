@@ -171,17 +171,22 @@ double estimateCycles(KernelISA isa, KernelAlgorithm algorithm, const quantize::
   return codeBytes * (p.expand + planes * p.expandPlane + groups * p.codeGroup) + m * (dots + groups * p.dotGroup) + entries * p.rounding;
 }
 
-static const TaskLimits &getTaskLimits(KernelISA isa, KernelAlgorithm algorithm, int64_t rows) {
+/// Whether codes made from planes are multiplied by tiles.
+static bool usesTiles(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout) {
+  return isa == KernelISA::AVX512AMX && algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
+}
+
+static const TaskLimits &getTaskLimits(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, int64_t rows) {
   if (rows >= 2 * kTaskRows && algorithm == KernelAlgorithm::Lut)
     return tallTasks;
-  if (rows >= 2 * kTaskRows && isa == KernelISA::AVX512AMX)
+  if (rows >= 2 * kTaskRows && usesTiles(isa, algorithm, layout))
     return tallTileTasks;
   return rows >= wideRows ? wideTasks : narrowTasks;
 }
 
 /// Row blocks of a task.
 static int64_t chooseRowBlocks(KernelISA isa, KernelAlgorithm algorithm, const quantize::PackedLayout &layout, const ProductShape &shape) {
-  const TaskLimits &limits = getTaskLimits(isa, algorithm, shape.rows);
+  const TaskLimits &limits = getTaskLimits(isa, algorithm, layout, shape.rows);
   int64_t blocks = layout.rowBlocks(shape.n), blockBytes = layout.rowBlockBytes(shape.groups);
   int64_t taskBytes = std::clamp(blocks * blockBytes / limits.tasks, limits.minBytes, limits.maxBytes);
   int64_t nTile = 1;
@@ -245,8 +250,7 @@ std::vector<KernelChoice> listKernels(KernelISA isa, const quantize::PackedLayou
   };
   auto addNear = [&](KernelChoice base) {
     add(base);
-    bool usesTiles = isa == KernelISA::AVX512AMX && base.algorithm == KernelAlgorithm::Dot && !layout.hasCodes();
-    int64_t limit = usesTiles ? std::min(shape.rows, getProperties(isa).maxDotRowTile) : shape.rows;
+    int64_t limit = usesTiles(isa, base.algorithm, layout) ? std::min(shape.rows, getProperties(isa).maxDotRowTile) : shape.rows;
     for (int64_t maxTile : {base.mTile / 2, 2 * base.mTile}) {
       KernelChoice choice = base;
       choice.mTile = splitEvenly(shape.rows, std::clamp<int64_t>(maxTile, 1, limit));

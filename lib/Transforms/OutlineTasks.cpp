@@ -163,7 +163,7 @@ std::optional<std::pair<int64_t, int64_t>> getTileShape(Operation *op) {
   return shape;
 }
 
-/// Whether `op` may join a group: LLVM gives none of AMX's eight registers two shapes in a function, and products of one shape take up to seven.
+/// Whether `op` may join a group: LLVM gives none of AMX's eight registers two shapes in a function, and products of one shape take up to six.
 bool fitsTiles(const Group &group, Operation *op) {
   auto shape = getTileShape(op);
   return !shape || llvm::all_of(group.ops, [&](Operation *other) { return getTileShape(other).value_or(*shape) == *shape; });

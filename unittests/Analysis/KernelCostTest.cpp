@@ -246,6 +246,9 @@ TEST(KernelCostTest, TasksOfVeryManyRowsByTiles) {
     EXPECT_GE(tasks(2 * kTaskRows - 1, n), 16) << n;
     EXPECT_EQ(tasks(2 * kTaskRows, n), 8) << n;
   }
+  // Codes of 8 bits are multiplied without tiles.
+  auto codes = getLayout(KernelISA::AVX512AMX, 8, 128);
+  EXPECT_GE(codes.rowBlocks(4096) / chooseKernel(KernelISA::AVX512AMX, codes, {2 * kTaskRows, 4096, 32}, 8).nTile, 16);
   // 4 MiB of weights at most.
   EXPECT_LE(layout.rowBlocks(262144) / tasks(512, 262144) * layout.rowBlockBytes(32), 4 << 20);
 }

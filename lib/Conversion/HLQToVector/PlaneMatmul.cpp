@@ -138,7 +138,7 @@ private:
     if (u.loopChunk)
       place = add(place, u.loopChunk);
     for (int64_t column = 0; column < tableGroup; column += columns) {
-      // Each tile is loaded where it is used first: LLVM has eight of them, and cannot spill one within straight-line code.
+      // Each tile is loaded where it is used first, so that at most six of AMX's eight registers hold one: LLVM may fail to spill them.
       SmallVector<Value> codesOfPart;
       for (int64_t e = 0; e < tableParts; ++e) {
         SmallVector<Value> entry = {mBlock, u.number, index(0), index(e * tableGroup + column)};
